@@ -1,0 +1,23 @@
+//! The words Runabout's parts speak to each other: ids, functions, tasks, limits, outcomes and
+//! worker frames. Owns their shapes and their JSON; does no I/O, reads no clock, decides nothing.
+
+mod frames;
+mod function;
+mod ids;
+mod limits;
+mod log;
+mod outcome;
+mod task;
+mod value;
+
+pub use frames::{Checkpoint, Run, ServerToWorker, WorkerToServer};
+pub use function::{Form, FunctionName, FunctionVersion, InvalidName, Language, Manifest, Place};
+pub use ids::{Attempt, Digest, InvalidDigest, NodeId, TaskId, WorkerId};
+pub use limits::{AboveMaximum, Limits, LimitsRequest};
+pub use log::{LogLine, Stream};
+pub use outcome::{ErrorReport, LimitKind, MemoryScope, Outcome, Usage};
+pub use task::{AttemptRecord, Progress, Task, TaskRequest, TaskState, Trust, WorkerLabel};
+pub use value::{Arguments, Encoding, Json, Returned};
+
+/// The version of the worker protocol and of node-to-node requests.
+pub const PROTOCOL_VERSION: u32 = 1;
