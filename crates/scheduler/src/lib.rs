@@ -1,0 +1,20 @@
+//! All policy about tasks: who waits, who runs where, what is tried again and when it is given up.
+//! Pure: it reads no clock, draws no random numbers, does no I/O and waits for nothing. Whoever
+//! drives it passes in the time and the ids, makes the writes durable, and only then performs the
+//! effects.
+
+mod backoff;
+mod capabilities;
+mod event;
+mod fleet;
+mod moment;
+mod queue;
+mod rules;
+mod scheduler;
+mod timers;
+
+pub use capabilities::Capabilities;
+pub use event::{Effect, Event, Lease, Restored, Step, Submission, Write};
+pub use moment::Moment;
+pub use rules::Rules;
+pub use scheduler::Scheduler;

@@ -1,0 +1,37 @@
+//! The numbers that policy turns on.
+
+/// Limits and waits. The defaults are those of the documentation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Tasks that may wait; a submission beyond is refused.
+    pub queue_tasks_max: u64,
+    /// Bytes that waiting tasks may hold; a submission beyond is refused.
+    pub queue_bytes_max: u64,
+    /// Attempts a task may lose with their workers before it is given up.
+    pub lost_max: u32,
+    /// How long after `run` a worker must have said `started`.
+    pub start_within_ms: u64,
+    /// How long after its own timeout an attempt may still report by itself.
+    pub deadline_grace_ms: u64,
+    /// How long a worker may take to end an attempt it was told to cancel.
+    pub stop_within_ms: u64,
+    /// The wait before the first retry; it doubles with each further one.
+    pub retry_first_ms: u64,
+    /// The longest wait before a retry.
+    pub retry_longest_ms: u64,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            queue_tasks_max: 2_000_000,
+            queue_bytes_max: 4 << 30,
+            lost_max: 5,
+            start_within_ms: 10_000,
+            deadline_grace_ms: 5_000,
+            stop_within_ms: 5_000,
+            retry_first_ms: 1_000,
+            retry_longest_ms: 60_000,
+        }
+    }
+}

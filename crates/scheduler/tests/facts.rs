@@ -1,0 +1,334 @@
+//! What the scheduler promises, one promise a test.
+
+mod world;
+
+use runabout_protocol::{Attempt, Language, Outcome, TaskState};
+use runabout_scheduler::{
+    Capabilities, Effect, Event, Moment, Restored, Rules, Step, Submission, Write,
+};
+use world::{TIMEOUT_MS, World, ends, lease, returned, runs, submission, task, timed_out, worker};
+
+#[test]
+fn a_task_runs_at_once_if_a_slot_is_free() {
+    let mut world = World::with_slots(1);
+    let step = world.submit(1);
+    assert_eq!(step.effects, [Effect::Run(lease(1, 1, 1))]);
+    assert_eq!(step.writes, [Write::AttemptBegan { lease: lease(1, 1, 1), at: world.now }]);
+}
+
+#[test]
+fn a_task_waits_until_a_slot_is_free() {
+    let mut world = World::with_slots(1);
+    world.submit(1);
+    assert_eq!(world.submit(2), Step::default());
+    assert_eq!((world.scheduler.queued(), world.scheduler.running()), (1, 1));
+
+    let step = world.finish(lease(1, 1, 1), returned());
+    assert_eq!(ends(&step), [(task(1), TaskState::Succeeded)]);
+    assert_eq!(runs(&step), [lease(1, 2, 1)]);
+}
+
+#[test]
+fn higher_priority_goes_first_then_the_order_of_submission() {
+    let mut world = World::new(Rules::default());
+    let priorities = [(1, 0), (2, 5), (3, -1), (4, 5), (5, i32::MIN), (6, i32::MAX)];
+    for (n, priority) in priorities {
+        world.step(Event::Submit(vec![Submission { priority, ..submission(n) }]));
+    }
+    let order: Vec<_> = runs(&world.join(1, 6)).iter().map(|lease| lease.task).collect();
+    assert_eq!(order, [6, 2, 4, 1, 3, 5].map(task));
+}
+
+#[test]
+fn the_least_busy_worker_gets_the_task_and_equals_take_turns() {
+    let mut world = World::new(Rules::default());
+    world.join(1, 2);
+    world.join(2, 2);
+    let order: Vec<_> = (1..=4).flat_map(|n| runs(&world.submit(n))).map(|it| it.worker).collect();
+    assert_eq!(order, [1, 2, 1, 2].map(worker));
+
+    world.finish(lease(2, 4, 1), returned());
+    world.finish(lease(1, 1, 1), returned());
+    assert_eq!(runs(&world.submit(5)), [lease(1, 5, 1)], "its last turn is longest ago");
+}
+
+#[test]
+fn a_task_nobody_can_run_holds_up_no_other() {
+    let mut world = World::new(Rules::default());
+    let capabilities = Capabilities::of(&[Language::Wasm]);
+    world.step(Event::WorkerJoined { worker: worker(1), slots: 1, capabilities });
+    assert_eq!(runs(&world.submit(1)), []);
+    let wasm = Submission { language: Language::Wasm, ..submission(2) };
+    assert_eq!(runs(&world.step(Event::Submit(vec![wasm]))), [lease(1, 2, 1)]);
+}
+
+#[test]
+fn a_task_for_later_begins_when_its_time_has_come() {
+    let mut world = World::with_slots(1);
+    let ready_at = world.now.after_ms(500);
+    let step = world.step(Event::Submit(vec![Submission { ready_at, ..submission(1) }]));
+    assert_eq!(runs(&step), []);
+    assert_eq!(world.scheduler.next_alarm(), Some(ready_at));
+    assert_eq!(runs(&world.wait_ms(499)), []);
+    assert_eq!(runs(&world.wait_ms(1)), [lease(1, 1, 1)]);
+}
+
+#[test]
+fn a_full_queue_refuses_all_of_a_submission() {
+    let limits = [
+        Rules { queue_tasks_max: 2, ..Rules::default() },
+        Rules { queue_bytes_max: 299, ..Rules::default() },
+    ];
+    for rules in limits {
+        let mut world = World::new(rules);
+        world.submit(1);
+        let two = vec![submission(2), submission(3)];
+        assert_eq!(world.step(Event::Submit(two)).effects, [Effect::QueueFull]);
+        assert_eq!(world.scheduler.queued(), 1);
+        assert_eq!(world.submit(2).effects, [], "one more fits");
+    }
+}
+
+#[test]
+fn a_running_task_takes_no_room_in_the_queue() {
+    let mut world = World::new(Rules { queue_tasks_max: 1, ..Rules::default() });
+    world.join(1, 1);
+    world.submit(1);
+    assert_eq!(world.submit(2).effects, []);
+    assert_eq!(world.submit(3).effects, [Effect::QueueFull]);
+}
+
+#[test]
+fn failures_are_tried_again_as_often_as_asked_for_and_later_each_time() {
+    let mut world = World::with_slots(1);
+    world.step(Event::Submit(vec![Submission { max_attempts: 3, ..submission(1) }]));
+
+    for (attempt, longest_ms) in [(1, 1_000), (2, 2_000)] {
+        let step = world.finish(lease(1, 1, attempt), timed_out());
+        assert_eq!((ends(&step), runs(&step)), (vec![], vec![]));
+        let waits_ms = world.scheduler.next_alarm().expect("a retry").0 - world.now.0;
+        assert!((longest_ms / 2..=longest_ms).contains(&waits_ms), "{waits_ms} ms");
+        assert_eq!(runs(&world.wait_ms(waits_ms)), [lease(1, 1, attempt + 1)]);
+    }
+    let step = world.finish(lease(1, 1, 3), Outcome::threw("Error", "again"));
+    assert_eq!(ends(&step), [(task(1), TaskState::Failed)]);
+}
+
+#[test]
+fn a_late_result_from_an_old_attempt_is_ignored() {
+    let mut world = World::with_slots(1);
+    world.submit(1);
+    world.step(Event::WorkerLost(worker(1)));
+    assert_eq!(runs(&world.join(2, 1)), [lease(2, 1, 2)]);
+
+    for late in [lease(1, 1, 1), lease(1, 1, 2), lease(2, 1, 1), lease(2, 2, 2)] {
+        assert!(!world.scheduler.is_held(late));
+        assert_eq!(world.finish(late, returned()), Step::default(), "{late:?}");
+    }
+    let step = world.finish(lease(2, 1, 2), returned());
+    assert_eq!(ends(&step), [(task(1), TaskState::Succeeded)]);
+    assert_eq!(world.finish(lease(2, 1, 2), timed_out()), Step::default(), "said twice");
+}
+
+#[test]
+fn a_task_that_loses_every_worker_is_given_up() {
+    let mut world = World::with_slots(1);
+    world.submit(1);
+    for n in 1..5 {
+        assert_eq!(ends(&world.step(Event::WorkerLost(worker(n)))), []);
+        assert_eq!(runs(&world.join(n + 1, 1)).len(), 1);
+    }
+    let step = world.step(Event::WorkerLost(worker(5)));
+    let outcome = Some(Outcome::Lost { attempts: 5 });
+    let state = TaskState::Failed;
+    let end = Write::TaskEnded { task: task(1), at: world.now, state, outcome, lost: 5 };
+    assert!(step.writes.contains(&end), "{:?}", step.writes);
+    assert_eq!(step.effects, [Effect::Ended(task(1))]);
+}
+
+#[test]
+fn a_lost_attempt_goes_back_to_its_old_place() {
+    let mut world = World::with_slots(1);
+    world.submit(1);
+    world.submit(2);
+    world.step(Event::WorkerLost(worker(1)));
+    assert_eq!(runs(&world.join(2, 1)), [lease(2, 1, 2)]);
+}
+
+#[test]
+fn a_worker_that_does_not_start_is_told_to_stop_and_the_task_runs_elsewhere() {
+    let mut world = World::with_slots(1);
+    world.submit(1);
+    world.join(2, 1);
+    let step = world.wait_ms(10_000);
+    assert_eq!(step.effects, [Effect::Stop(lease(1, 1, 1)), Effect::Run(lease(2, 1, 2))]);
+    assert!(world.scheduler.is_held(lease(1, 1, 1)), "its slot is not free yet");
+    assert!(!world.scheduler.is_current(lease(1, 1, 1)));
+}
+
+#[test]
+fn an_attempt_that_outlives_its_timeout_counts_as_lost() {
+    let mut world = World::with_slots(2);
+    world.submit(1);
+    world.step(Event::Started(lease(1, 1, 1)));
+    assert_eq!(world.wait_ms(TIMEOUT_MS + 4_999), Step::default());
+    let step = world.wait_ms(1);
+    assert_eq!(step.effects, [Effect::Stop(lease(1, 1, 1)), Effect::Run(lease(1, 1, 2))]);
+}
+
+#[test]
+fn saying_started_twice_buys_no_time() {
+    let mut world = World::with_slots(1);
+    world.submit(1);
+    world.step(Event::Started(lease(1, 1, 1)));
+    let deadline = world.scheduler.next_alarm();
+    world.wait_ms(100);
+    world.step(Event::Started(lease(1, 1, 1)));
+    assert_eq!(world.scheduler.next_alarm(), deadline);
+}
+
+#[test]
+fn a_worker_that_does_not_stop_is_closed() {
+    let mut world = World::with_slots(2);
+    world.submit(1);
+    world.submit(2);
+    world.step(Event::Started(lease(1, 2, 1)));
+    world.step(Event::Cancel(task(1)));
+    let step = world.wait_ms(5_000);
+    assert_eq!(step.effects, [Effect::Close(worker(1))]);
+    assert_eq!(world.scheduler.slots(), 0);
+    assert_eq!(runs(&world.join(2, 1)), [lease(2, 2, 2)], "its other task runs elsewhere");
+}
+
+#[test]
+fn a_cancelled_task_ends_at_once_but_its_slot_waits_for_the_worker() {
+    let mut world = World::with_slots(1);
+    world.submit(1);
+    let step = world.step(Event::Cancel(task(1)));
+    assert_eq!(ends(&step), [(task(1), TaskState::Cancelled)]);
+    assert_eq!(step.effects, [Effect::Stop(lease(1, 1, 1)), Effect::Ended(task(1))]);
+    assert_eq!(runs(&world.submit(2)), []);
+
+    let step = world.finish(lease(1, 1, 1), returned());
+    assert_eq!(ends(&step), [], "no second outcome");
+    assert_eq!(runs(&step), [lease(1, 2, 1)]);
+}
+
+#[test]
+fn a_waiting_task_is_cancelled_wherever_it_waits() {
+    let mut world = World::new(Rules::default());
+    world.submit(1);
+    let ready_at = world.now.after_ms(50);
+    world.step(Event::Submit(vec![Submission { ready_at, ..submission(2) }]));
+    for n in [1, 2] {
+        let step = world.step(Event::Cancel(task(n)));
+        assert_eq!(ends(&step), [(task(n), TaskState::Cancelled)]);
+        assert_eq!(world.step(Event::Cancel(task(n))), Step::default(), "it has ended");
+    }
+    assert_eq!((world.scheduler.queued(), world.scheduler.next_alarm()), (0, None));
+    assert_eq!(runs(&world.join(1, 5)), []);
+}
+
+#[test]
+fn a_deleted_task_stops_and_leaves_nothing() {
+    let mut world = World::with_slots(1);
+    world.submit(1);
+    let step = world.step(Event::Delete(task(1)));
+    assert_eq!(step.writes, [Write::TaskDeleted(task(1))]);
+    assert_eq!(step.effects, [Effect::Stop(lease(1, 1, 1)), Effect::Ended(task(1))]);
+    assert_eq!(world.finish(lease(1, 1, 1), returned()), Step::default());
+}
+
+#[test]
+fn a_finished_task_can_be_deleted() {
+    let mut world = World::new(Rules::default());
+    let step = world.step(Event::Delete(task(1)));
+    assert_eq!(step.writes, [Write::TaskDeleted(task(1))]);
+}
+
+#[test]
+fn a_retracted_submission_frees_its_slot_for_the_next() {
+    let mut world = World::with_slots(1);
+    world.submit(1);
+    world.submit(2);
+    let step = world.step(Event::Retract(task(1)));
+    assert_eq!(step.effects, [Effect::Run(lease(1, 2, 1))]);
+    assert!(!world.scheduler.is_unfinished(task(1)));
+}
+
+#[test]
+fn a_graceful_stop_puts_back_what_runs_and_counts_it_against_nothing() {
+    let mut world = World::with_slots(2);
+    world.submit(1);
+    world.submit(2);
+    let step = world.step(Event::Stop);
+    assert_eq!(step.effects, [Effect::Stop(lease(1, 1, 1)), Effect::Stop(lease(1, 2, 1))]);
+
+    let step = world.finish(lease(1, 1, 1), Outcome::Cancelled);
+    let back = Write::TaskQueued { task: task(1), ready_at: world.now, failures: 0, lost: 0 };
+    assert_eq!(step.writes.last(), Some(&back));
+    assert_eq!(step.effects, [], "nothing new begins");
+
+    let step = world.finish(lease(1, 2, 1), returned());
+    assert_eq!(ends(&step), [(task(2), TaskState::Succeeded)], "it was quicker than the stop");
+    assert_eq!(world.scheduler.running(), 0);
+}
+
+#[test]
+fn a_graceful_stop_does_not_wait_for_ever() {
+    let mut world = World::with_slots(1);
+    world.submit(1);
+    world.step(Event::Stop);
+    let step = world.wait_ms(5_000);
+    let back = Write::TaskQueued { task: task(1), ready_at: world.now, failures: 0, lost: 0 };
+    assert_eq!(step.writes.last(), Some(&back));
+    assert_eq!(world.scheduler.running(), 0);
+}
+
+#[test]
+fn a_worker_that_gives_up_unasked_has_lost_the_attempt() {
+    let mut world = World::with_slots(1);
+    world.submit(1);
+    let step = world.finish(lease(1, 1, 1), Outcome::Cancelled);
+    let queued = Write::TaskQueued { task: task(1), ready_at: world.now, failures: 0, lost: 1 };
+    assert!(step.writes.contains(&queued), "{:?}", step.writes);
+}
+
+#[test]
+fn after_a_crash_waiting_tasks_wait_again_and_running_ones_are_tried_again() {
+    let mut world = World::new(Rules::default());
+    let restored = |n, running, attempt, lost| Restored {
+        submission: submission(n),
+        attempt: Attempt(attempt),
+        failures: 0,
+        lost,
+        running,
+    };
+    assert_eq!(world.step(Event::Restore(restored(1, false, 0, 0))).writes, []);
+    let step = world.step(Event::Restore(restored(2, true, 3, 1)));
+    let outcome = Some(Outcome::Lost { attempts: 2 });
+    assert_eq!(
+        step.writes,
+        [
+            Write::AttemptEnded {
+                task: task(2),
+                attempt: Attempt(3),
+                at: world.now,
+                outcome,
+                usage: None
+            },
+            Write::TaskQueued { task: task(2), ready_at: world.now, failures: 0, lost: 2 },
+        ]
+    );
+    let step = world.step(Event::Restore(restored(3, true, 5, 4)));
+    assert_eq!(ends(&step), [(task(3), TaskState::Failed)], "it kills every node it meets");
+    assert_eq!(runs(&world.join(1, 9)), [lease(1, 1, 1), lease(1, 2, 4)]);
+}
+
+#[test]
+fn a_tick_before_its_time_does_nothing() {
+    let mut world = World::with_slots(1);
+    world.submit(1);
+    world.now = Moment(0);
+    assert_eq!(world.step(Event::Tick), Step::default());
+}
