@@ -1,0 +1,56 @@
+//! The project's own tasks, run as `cargo xtask NAME`.
+
+mod bench;
+mod check;
+mod directions;
+mod generate;
+mod guests;
+mod programs;
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use clap::Parser;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The project's own tasks")]
+enum Task {
+    /// Check everything: format, directions, licences, lints, guests, generated files, tests.
+    Check,
+    /// Build the WebAssembly guests into guests/dist, with rustup's target or Debian's compiler.
+    Guests {
+        /// Build only if guests/dist does not match the sources.
+        #[arg(long)]
+        if_stale: bool,
+    },
+    /// Write the files that are made from the code.
+    Generate {
+        /// Write nothing; fail if a file differs from what would be written.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Measure calls over HTTP beside the peers, and write bench/RESULTS.md.
+    Bench {
+        /// Handed to bench/run.mjs; `-- --help` shows what it understands.
+        #[arg(last = true)]
+        options: Vec<String>,
+    },
+}
+
+fn main() -> Result<()> {
+    let task = Task::parse();
+    enter_the_repository()?;
+    match task {
+        Task::Check => check::run(),
+        Task::Guests { if_stale } => guests::build(if_stale),
+        Task::Generate { check: false } => generate::write(),
+        Task::Generate { check: true } => generate::check(),
+        Task::Bench { options } => bench::run(&options),
+    }
+}
+
+/// Every path in these tasks is relative to the repository's top.
+fn enter_the_repository() -> Result<()> {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    std::env::set_current_dir(&top).with_context(|| format!("failed to enter {}", top.display()))
+}
