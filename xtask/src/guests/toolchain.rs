@@ -86,6 +86,8 @@ fn debian_cargo() -> Command {
         // Building the standard library is an unstable feature of a stable compiler.
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_UNSTABLE_BUILD_STD", "std,panic_abort")
+        // Panics would name the folders of whoever builds: never the same bytes twice.
+        .env("RUSTFLAGS", "-Zlocation-detail=none")
         .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", DEBIAN_LINKER);
     cargo
 }
