@@ -16,7 +16,7 @@ struct Generated {
 
 const FILES: &[Generated] = &[
     Generated { path: "docs/openapi.json", args: &["openapi"] },
-    Generated { path: "docs/errors.md", args: &["errors", "--markdown"] },
+    Generated { path: "docs/errors.md", args: &["errors"] },
     Generated { path: "docs/cli.md", args: &["help-markdown"] },
 ];
 
