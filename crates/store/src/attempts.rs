@@ -1,0 +1,86 @@
+//! Reading attempts and what they wrote.
+
+use runabout_protocol::{Attempt, AttemptRecord, LogLine, TaskId};
+use rusqlite::{Connection, OptionalExtension, Result, Row, params};
+
+use crate::columns::{count, optional_json, optional_time, time, word};
+use crate::write::key;
+use crate::{Error, Store};
+
+/// What a task wrote.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Logs {
+    /// Every line, by attempt and then in the order they were written.
+    pub items: Vec<LogLine>,
+    /// Whether there was more than is kept.
+    pub truncated: bool,
+}
+
+impl Store {
+    /// What a task, or one attempt of it, has written; `None` if there is no such task.
+    ///
+    /// # Errors
+    /// It could not be read.
+    pub async fn logs(&self, id: TaskId, attempt: Option<Attempt>) -> Result<Option<Logs>, Error> {
+        self.read(move |db| {
+            let Some(number) = number(db, id)? else { return Ok(None) };
+            read_logs(db, number, attempt).map(Some)
+        })
+        .await
+    }
+
+    /// Every attempt at a task, oldest first; `None` if there is no such task.
+    ///
+    /// # Errors
+    /// They could not be read.
+    pub async fn attempts(&self, id: TaskId) -> Result<Option<Vec<AttemptRecord>>, Error> {
+        self.read(move |db| {
+            let Some(number) = number(db, id)? else { return Ok(None) };
+            let sql = "SELECT attempt, worker, trust, started_ms, finished_ms, outcome, usage
+                 FROM attempts WHERE task = ?1 ORDER BY attempt";
+            let mut statement = db.prepare_cached(sql)?;
+            statement.query_map([number], read_attempt)?.collect::<Result<_>>().map(Some)
+        })
+        .await
+    }
+}
+
+fn number(db: &Connection, id: TaskId) -> Result<Option<i64>> {
+    let sql = "SELECT number FROM tasks WHERE id = ?1";
+    db.prepare_cached(sql)?.query_row([key(id)], |row| row.get(0)).optional()
+}
+
+fn read_logs(db: &Connection, number: i64, attempt: Option<Attempt>) -> Result<Logs> {
+    let attempt = attempt.map(|attempt| attempt.0);
+    let sql = "SELECT at_ms, attempt, seq, stream, text FROM logs
+         WHERE task = ?1 AND (?2 IS NULL OR attempt = ?2) ORDER BY attempt, seq";
+    let mut statement = db.prepare_cached(sql)?;
+    let items = statement.query_map(params![number, attempt], read_line)?.collect::<Result<_>>()?;
+    let sql = "SELECT coalesce(max(truncated), 0) FROM attempts
+         WHERE task = ?1 AND (?2 IS NULL OR attempt = ?2)";
+    let mut statement = db.prepare_cached(sql)?;
+    let truncated = statement.query_row(params![number, attempt], |row| row.get(0))?;
+    Ok(Logs { items, truncated })
+}
+
+fn read_line(row: &Row<'_>) -> Result<LogLine> {
+    Ok(LogLine {
+        at: time(row, "at_ms")?,
+        attempt: Attempt(row.get("attempt")?),
+        seq: count(row, "seq")?,
+        stream: word(row, "stream")?,
+        text: row.get("text")?,
+    })
+}
+
+fn read_attempt(row: &Row<'_>) -> Result<AttemptRecord> {
+    Ok(AttemptRecord {
+        attempt: Attempt(row.get("attempt")?),
+        worker: row.get("worker")?,
+        trust: word(row, "trust")?,
+        started_at: time(row, "started_ms")?,
+        finished_at: optional_time(row, "finished_ms")?,
+        outcome: optional_json(row, "outcome")?,
+        usage: optional_json(row, "usage")?,
+    })
+}

@@ -1,0 +1,120 @@
+//! Durable tasks, functions and artifacts, in one SQLite file with one writer. A write that was
+//! answered with `Ok` is on the disk. Decides nothing: who runs when is the scheduler's matter.
+
+mod artifacts;
+mod attempts;
+mod columns;
+mod directory;
+mod error;
+mod files;
+mod functions;
+mod readers;
+mod schema;
+mod tasks;
+mod write;
+mod writer;
+
+pub use artifacts::{ArtifactMeta, NewArtifact, ROW_BYTES_MAX};
+pub use attempts::Logs;
+pub use columns::time_text;
+pub use error::{Error, Health};
+pub use functions::NewVersion;
+pub use tasks::{PAGE_TASKS_MAX, Page, TaskFilter, UnfinishedTask};
+pub use write::{NewTask, Write};
+
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use files::Files;
+use readers::Readers;
+use rusqlite::Connection;
+use writer::Writer;
+
+/// A handle to the store of one data directory; cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    readers: Readers,
+    files: Files,
+    /// `None` only while it is dropped.
+    writer: Option<Writer>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Inner {
+    /// Waits for the last writes, so that the directory is free for the next when this returns.
+    fn drop(&mut self) {
+        drop(self.writer.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the writer thread has panicked");
+        }
+    }
+}
+
+impl Store {
+    /// Opens the store, and makes it if there is none.
+    ///
+    /// # Errors
+    /// [`Error::InUse`], [`Error::NewerVersion`], or the directory cannot be used.
+    pub fn open(data_dir: &Path) -> Result<Self, Error> {
+        let lock = directory::claim(data_dir)?;
+        let path = data_dir.join("tasks.db");
+        let doing = format!("open the store at {}", path.display());
+        let failed = |error: rusqlite::Error| Error::sqlite(&doing, &error);
+        let mut db = Connection::open(&path).map_err(failed)?;
+        schema::configure(&db).map_err(failed)?;
+        schema::migrate(&mut db)?;
+        directory::sync(data_dir).map_err(|error| Error::io(doing.clone(), &error))?;
+
+        let (writer, thread) = Writer::start(db, lock)?;
+        let inner = Inner {
+            readers: Readers::new(path),
+            files: Files::new(data_dir),
+            writer: Some(writer),
+            thread: Some(thread),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Whether it can still write. A full disk is no failure: it may have room again.
+    pub fn health(&self) -> Health {
+        self.writer().health()
+    }
+
+    /// Makes facts durable, all or none, in order.
+    ///
+    /// # Errors
+    /// [`Error::Full`]: nothing was written, and it may be tried again. [`Error::Failed`]: it is
+    /// not known what was written, and nothing more will be.
+    pub async fn commit(&self, writes: Vec<Write>) -> Result<(), Error> {
+        self.write(move |db| writes.iter().try_for_each(|it| write::apply(db, it))).await
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.writer().write(work).await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.inner.readers.read(work).await
+    }
+
+    fn files(&self) -> &Files {
+        &self.inner.files
+    }
+
+    fn writer(&self) -> &Writer {
+        self.inner.writer.as_ref().expect("it is taken only when the last handle is dropped")
+    }
+}

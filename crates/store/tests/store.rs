@@ -1,0 +1,463 @@
+//! What the store promises, on a real file.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use runabout_protocol::{
+    Arguments, Attempt, Checkpoint, Digest, Form, FunctionName, Json, Language, Limits, Manifest,
+    Outcome, Progress, Returned, Stream, TaskId, TaskState, Trust, Usage,
+};
+use runabout_store::{
+    ArtifactMeta, Error, Health, NewArtifact, NewTask, NewVersion, ROW_BYTES_MAX, Store,
+    TaskFilter, Write,
+};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+struct World {
+    dir: TempDir,
+    store: Store,
+}
+
+impl World {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = open(dir.path());
+        Self { dir, store }
+    }
+
+    /// Closes the store and opens it again, as a node does that is started again.
+    fn reopen(self) -> Self {
+        drop(self.store);
+        let store = open(self.dir.path());
+        Self { dir: self.dir, store }
+    }
+
+    async fn commit(&self, writes: Vec<Write>) {
+        self.store.commit(writes).await.expect("committed");
+    }
+
+    async fn accept(&self, tasks: impl IntoIterator<Item = NewTask>) {
+        let accepted = |task| Write::TaskAccepted(Arc::new(task));
+        self.commit(tasks.into_iter().map(accepted).collect()).await;
+    }
+
+    async fn list(&self, filter: TaskFilter) -> Vec<TaskId> {
+        let filter = TaskFilter { limit: 100, ..filter };
+        let page = self.store.tasks(&filter).await.expect("listed");
+        page.items.iter().map(|task| task.id).collect()
+    }
+}
+
+fn open(path: &Path) -> Store {
+    Store::open(path).expect("opens")
+}
+
+fn id(n: u128) -> TaskId {
+    TaskId(Uuid::from_u128(n))
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_700_000_000 + second).expect("a time")
+}
+
+fn json(text: &str) -> Json {
+    Json::parse(text.to_owned()).expect("JSON")
+}
+
+fn new_task(n: u128) -> NewTask {
+    NewTask {
+        id: id(n),
+        name: None,
+        function: None,
+        digest: Digest([7; 32]),
+        artifact: None,
+        language: Language::Js,
+        form: Some(Form::Module),
+        export: Some("main".to_owned()),
+        args: Arguments { values: json("[34, 12345678901234567890]"), encoding: None },
+        stdin: Some("in".to_owned()),
+        limits: Limits::default(),
+        max_attempts: 3,
+        priority: -2,
+        queue_bytes: 77,
+        labels: BTreeMap::new(),
+        created_at: at(0),
+        run_at: None,
+    }
+}
+
+fn artifact(byte: u8, len: usize) -> NewArtifact {
+    let exports = vec!["default".to_owned(), "main".to_owned()];
+    let meta = ArtifactMeta { language: Language::Js, form: Some(Form::Module), exports };
+    NewArtifact { digest: Digest([byte; 32]), meta, bytes: vec![byte; len].into() }
+}
+
+fn began(n: u128, attempt: u32) -> Write {
+    let (worker, trust) = ("worker".to_owned(), Trust::Node);
+    Write::AttemptBegan { task: id(n), attempt: Attempt(attempt), worker, trust, at: at(1) }
+}
+
+fn attempt_ended(n: u128, attempt: u32, outcome: Outcome) -> Write {
+    let usage = Some(Usage { cpu_ms: Some(1.5), wall_ms: 2.5, ..Usage::default() });
+    let (task, attempt, outcome) = (id(n), Attempt(attempt), Some(outcome));
+    Write::AttemptEnded { task, attempt, at: at(2), outcome, usage }
+}
+
+fn ended(n: u128, state: TaskState, outcome: Option<Outcome>) -> Write {
+    Write::TaskEnded { task: id(n), at: at(3), state, outcome, lost: 0 }
+}
+
+fn log(n: u128, attempt: u32, seq: u64, text: &str) -> Write {
+    let (task, attempt, text) = (id(n), Attempt(attempt), text.to_owned());
+    Write::Log { task, attempt, seq, at: at(1), stream: Stream::Stdout, text }
+}
+
+fn checkpoint(text: &str) -> Checkpoint {
+    Checkpoint { state: json(text), encoding: None }
+}
+
+fn returned(text: &str) -> Outcome {
+    Outcome::Returned(Returned { value: json(text), encoding: None })
+}
+
+fn version(name: &str, byte: u8) -> NewVersion {
+    NewVersion {
+        name: name.parse().expect("a name"),
+        digest: Digest([byte; 32]),
+        language: Language::Wasm,
+        form: None,
+        exports: vec!["fib".to_owned()],
+        manifest: Manifest::default(),
+        created_at: at(0),
+    }
+}
+
+fn name(text: &str) -> FunctionName {
+    text.parse().expect("a name")
+}
+
+#[tokio::test]
+async fn an_accepted_task_is_there_after_a_restart() {
+    let world = World::new();
+    let labels = BTreeMap::from([("team".to_owned(), "a".to_owned())]);
+    let run_at = Some(at(60));
+    let fib = Some("fib@1".to_owned());
+    world.accept([NewTask { labels, run_at, function: fib, ..new_task(1) }]).await;
+
+    let world = world.reopen();
+    let task = world.store.task(id(1)).await.expect("read").expect("there");
+    assert_eq!(task.state, TaskState::Queued);
+    assert_eq!(task.args.text(), "[34, 12345678901234567890]");
+    assert_eq!((task.max_attempts, task.priority, task.attempt), (3, -2, Attempt(0)));
+    assert_eq!(task.created_at, "2023-11-14T22:13:20.000Z");
+    assert_eq!(task.run_at.as_deref(), Some("2023-11-14T22:14:20.000Z"));
+    assert_eq!(task.function.as_deref(), Some("fib@1"));
+    assert_eq!(task.labels["team"], "a");
+    assert_eq!((task.outcome, task.worker, task.progress), (None, None, None));
+    assert_eq!(world.store.task(id(2)).await, Ok(None));
+}
+
+#[tokio::test]
+async fn a_running_task_shows_its_latest_attempt() {
+    let world = World::new();
+    world.accept([new_task(1)]).await;
+    let progress = Progress { fraction: 0.5, message: Some("half".to_owned()) };
+    let progress_write = Write::Progress { task: id(1), progress: progress.clone() };
+    world.commit(vec![began(1, 1), progress_write]).await;
+
+    let task = world.store.task(id(1)).await.expect("read").expect("there");
+    assert_eq!((task.state, task.attempt), (TaskState::Running, Attempt(1)));
+    assert_eq!(task.worker.as_deref(), Some("worker"));
+    assert_eq!(task.trust, Some(Trust::Node));
+    assert_eq!(task.started_at.as_deref(), Some("2023-11-14T22:13:21.000Z"));
+    assert_eq!(task.progress, Some(progress));
+}
+
+#[tokio::test]
+async fn a_finished_task_shows_its_outcome_and_use() {
+    let world = World::new();
+    world.accept([new_task(1)]).await;
+    let end = ended(1, TaskState::Succeeded, None);
+    world.commit(vec![began(1, 1), attempt_ended(1, 1, returned("5702887")), end]).await;
+
+    let task = world.store.task(id(1)).await.expect("read").expect("there");
+    assert_eq!(task.state, TaskState::Succeeded);
+    assert_eq!(task.outcome, Some(returned("5702887")));
+    assert_eq!(task.usage.and_then(|usage| usage.cpu_ms), Some(1.5));
+    assert_eq!(task.finished_at.as_deref(), Some("2023-11-14T22:13:23.000Z"));
+}
+
+#[tokio::test]
+async fn a_failed_attempt_is_no_outcome_of_a_task_that_is_tried_again() {
+    let world = World::new();
+    world.accept([new_task(1)]).await;
+    let threw = Outcome::threw("Error", "no");
+    let queued = Write::TaskQueued { task: id(1), ready_at: at(9), failures: 1, lost: 0 };
+    world.commit(vec![began(1, 1), attempt_ended(1, 1, threw.clone()), queued]).await;
+
+    let task = world.store.task(id(1)).await.expect("read").expect("there");
+    assert_eq!((task.state, task.outcome, task.usage), (TaskState::Queued, None, None));
+    let attempts = world.store.attempts(id(1)).await.expect("read").expect("there");
+    assert_eq!(attempts.len(), 1);
+    assert_eq!(attempts[0].outcome, Some(threw));
+
+    let cancelled = ended(1, TaskState::Cancelled, Some(Outcome::Cancelled));
+    world.commit(vec![cancelled]).await;
+    let task = world.store.task(id(1)).await.expect("read").expect("there");
+    assert_eq!((task.outcome, task.usage), (Some(Outcome::Cancelled), None));
+}
+
+#[tokio::test]
+async fn logs_come_in_order_and_by_attempt() {
+    let world = World::new();
+    world.accept([new_task(1)]).await;
+    let lines = vec![began(1, 1), log(1, 1, 1, "b"), log(1, 1, 0, "a"), began(1, 2)];
+    world.commit(lines).await;
+    let truncated = Write::OutputTruncated { task: id(1), attempt: Attempt(1) };
+    world.commit(vec![log(1, 2, 0, "c"), truncated]).await;
+
+    let logs = async |attempt| {
+        let logs = world.store.logs(id(1), attempt).await.expect("read").expect("there");
+        let texts: Vec<String> = logs.items.into_iter().map(|line| line.text).collect();
+        (texts.concat(), logs.truncated)
+    };
+    assert_eq!(logs(None).await, ("abc".to_owned(), true));
+    assert_eq!(logs(Some(Attempt(2))).await, ("c".to_owned(), false));
+    assert_eq!(world.store.logs(id(9), None).await, Ok(None));
+    assert_eq!(world.store.attempts(id(9)).await, Ok(None));
+}
+
+#[tokio::test]
+async fn a_deleted_task_leaves_nothing_and_late_facts_about_it_write_nothing() {
+    let world = World::new();
+    let labels = BTreeMap::from([("k".to_owned(), "v".to_owned())]);
+    world.accept([NewTask { labels, ..new_task(1) }]).await;
+    let state = Write::Checkpoint { task: id(1), checkpoint: checkpoint("1") };
+    world.commit(vec![began(1, 1), log(1, 1, 0, "x"), state.clone()]).await;
+    world.commit(vec![Write::TaskDeleted(id(1))]).await;
+    let late = vec![log(1, 1, 1, "y"), state, ended(1, TaskState::Failed, None), began(1, 2)];
+    world.commit(late).await;
+
+    assert_eq!(world.store.task(id(1)).await, Ok(None));
+    let dir = world.dir;
+    drop(world.store);
+    let db = rusqlite::Connection::open(dir.path().join("tasks.db")).expect("opens");
+    for table in ["tasks", "inputs", "labels", "attempts", "logs", "checkpoints"] {
+        let sql = format!("SELECT count(*) FROM {table}");
+        let rows: i64 = db.query_row(&sql, (), |row| row.get(0)).expect("counted");
+        assert_eq!(rows, 0, "{table}");
+    }
+}
+
+#[tokio::test]
+async fn an_attempt_is_sent_with_the_checkpoint_of_an_earlier_one() {
+    let world = World::new();
+    world.accept([new_task(1)]).await;
+    let write = |text| Write::Checkpoint { task: id(1), checkpoint: checkpoint(text) };
+    world.commit(vec![began(1, 1), write("1"), write("2")]).await;
+
+    let asked = vec![(id(1), Attempt(2)), (id(9), Attempt(1))];
+    let runs = world.store.runs(asked).await.expect("read");
+    assert_eq!(runs.len(), 1, "the other is gone");
+    assert_eq!(runs[0].checkpoint, Some(checkpoint("2")));
+    assert_eq!(runs[0].attempt, Attempt(2));
+    assert_eq!(runs[0].args, new_task(1).args);
+    assert_eq!(runs[0].stdin.as_deref(), Some("in"));
+    assert_eq!((runs[0].form, runs[0].limits), (Some(Form::Module), Limits::default()));
+
+    world.commit(vec![ended(1, TaskState::Failed, None)]).await;
+    let runs = world.store.runs(vec![(id(1), Attempt(3))]).await.expect("read");
+    assert_eq!(runs[0].checkpoint, None, "it goes when the task has ended");
+}
+
+#[tokio::test]
+async fn unfinished_tasks_are_found_in_the_order_of_submission() {
+    let world = World::new();
+    world.accept([new_task(3), new_task(1), new_task(2)]).await;
+    let queued = Write::TaskQueued { task: id(1), ready_at: at(9), failures: 1, lost: 2 };
+    world.commit(vec![began(3, 1), began(1, 1), queued, began(2, 1)]).await;
+    world.commit(vec![ended(2, TaskState::Succeeded, None)]).await;
+
+    let world = world.reopen();
+    let found = world.store.unfinished().await.expect("read");
+    let ids: Vec<_> = found.iter().map(|it| (it.id, it.running)).collect();
+    assert_eq!(ids, [(id(3), true), (id(1), false)]);
+    assert_eq!((found[1].failures, found[1].lost), (1, 2));
+    assert_eq!((found[1].ready_at, found[1].attempt), (at(9), Attempt(1)));
+    assert_eq!((found[0].queue_bytes, found[0].timeout_ms), (77, 30_000));
+    assert_eq!((found[0].max_attempts, found[0].priority), (3, -2));
+}
+
+#[tokio::test]
+async fn tasks_are_found_by_each_filter_newest_first() {
+    let world = World::new();
+    let labels = BTreeMap::from([("team".to_owned(), "a".to_owned())]);
+    world
+        .accept([
+            NewTask { name: Some("x".to_owned()), ..new_task(1) },
+            NewTask { function: Some("fib@1".to_owned()), ..new_task(2) },
+            NewTask { function: Some("fib@2".to_owned()), labels, ..new_task(3) },
+            NewTask { name: Some("x".to_owned()), ..new_task(4) },
+        ])
+        .await;
+    world.commit(vec![began(1, 1), ended(1, TaskState::Failed, None), began(2, 1)]).await;
+
+    let all = TaskFilter::default;
+    let label = |value: &str| Some(("team".to_owned(), value.to_owned()));
+    let facts = [
+        (all(), vec![4, 3, 2, 1]),
+        (TaskFilter { name: Some("x".to_owned()), ..all() }, vec![4, 1]),
+        (TaskFilter { function: Some("fib".to_owned()), ..all() }, vec![3, 2]),
+        (TaskFilter { function: Some("fib@1".to_owned()), ..all() }, vec![2]),
+        (TaskFilter { function: Some("fi".to_owned()), ..all() }, vec![]),
+        (TaskFilter { label: label("a"), ..all() }, vec![3]),
+        (TaskFilter { label: label("b"), ..all() }, vec![]),
+        (TaskFilter { state: Some(TaskState::Queued), ..all() }, vec![4, 3]),
+        (TaskFilter { state: Some(TaskState::Running), ..all() }, vec![2]),
+        (TaskFilter { state: Some(TaskState::Failed), ..all() }, vec![1]),
+        (TaskFilter { state: Some(TaskState::Succeeded), ..all() }, vec![]),
+        (TaskFilter { state: Some(TaskState::Queued), label: label("a"), ..all() }, vec![3]),
+    ];
+    for (filter, expected) in facts {
+        let expected: Vec<_> = expected.into_iter().map(id).collect();
+        assert_eq!(world.list(filter.clone()).await, expected, "{filter:?}");
+    }
+}
+
+#[tokio::test]
+async fn pages_follow_each_other_even_if_the_cursor_was_deleted() {
+    let world = World::new();
+    world.accept((1..=5).map(new_task)).await;
+    let page = |cursor| {
+        let filter = TaskFilter { limit: 2, cursor, ..TaskFilter::default() };
+        let store = world.store.clone();
+        async move {
+            let page = store.tasks(&filter).await.expect("listed");
+            let ids: Vec<_> = page.items.iter().map(|task| task.id).collect();
+            (ids, page.next_cursor)
+        }
+    };
+    assert_eq!(page(None).await, (vec![id(5), id(4)], Some(id(4))));
+    world.commit(vec![Write::TaskDeleted(id(4))]).await;
+    assert_eq!(page(Some(id(4))).await, (vec![id(3), id(2)], Some(id(2))));
+    assert_eq!(page(Some(id(2))).await, (vec![id(1)], None));
+    assert_eq!(page(Some(id(1))).await, (vec![], None));
+}
+
+#[tokio::test]
+async fn artifacts_are_read_back_whether_small_or_large() {
+    let world = World::new();
+    for (byte, len, is_file) in [(1, ROW_BYTES_MAX, false), (2, ROW_BYTES_MAX + 1, true)] {
+        let it = artifact(byte, len);
+        assert_eq!(world.store.put_artifact(it.clone()).await, Ok(true));
+        assert_eq!(world.store.put_artifact(it.clone()).await, Ok(false));
+        let found = world.store.artifact(it.digest).await.expect("read");
+        assert_eq!(found, Some((it.meta.clone(), it.bytes)));
+        assert_eq!(world.store.artifact_meta(it.digest).await, Ok(Some(it.meta)));
+        let hex = it.digest.hex();
+        let path = world.dir.path().join("artifacts/sha256").join(&hex[..2]).join(&hex[2..]);
+        assert_eq!(path.exists(), is_file);
+    }
+    assert_eq!(world.store.artifact(Digest([9; 32])).await, Ok(None));
+}
+
+#[tokio::test]
+async fn an_artifact_comes_with_its_task() {
+    let world = World::new();
+    let it = artifact(7, 10);
+    let with = |n| NewTask { artifact: Some(it.clone()), ..new_task(n) };
+    world.accept([with(1), with(2)]).await;
+    let found = world.store.artifact(it.digest).await.expect("read");
+    assert_eq!(found.map(|(_, bytes)| bytes), Some(Bytes::from(vec![7; 10])));
+}
+
+#[tokio::test]
+async fn version_numbers_are_never_used_again() {
+    let world = World::new();
+    let put = async |new| {
+        let (version, created) = world.store.put_function(new).await.expect("put");
+        (version.version, created)
+    };
+    assert_eq!(put(version("fib", 1)).await, (1, true));
+    assert_eq!(put(version("fib", 1)).await, (1, false), "equal to the latest");
+    assert_eq!(put(version("fib", 2)).await, (2, true));
+    assert_eq!(put(version("fib", 1)).await, (3, true), "equal to an older one only");
+    assert_eq!(world.store.delete_function(&name("fib")).await, Ok(true));
+    assert_eq!(world.store.delete_function(&name("fib")).await, Ok(false));
+    assert_eq!(put(version("fib", 1)).await, (4, true));
+    let retries = Manifest { retries: Some(1), ..Manifest::default() };
+    assert_eq!(put(NewVersion { manifest: retries, ..version("fib", 1) }).await, (5, true));
+}
+
+#[tokio::test]
+async fn functions_are_found_by_name_and_version() {
+    let world = World::new();
+    for new in [version("b", 1), version("a", 1), version("a", 2)] {
+        world.store.put_function(new).await.expect("put");
+    }
+    let latest = world.store.functions().await.expect("read");
+    let latest: Vec<_> = latest.iter().map(|it| (it.name.as_str(), it.version)).collect();
+    assert_eq!(latest, [("a", 2), ("b", 1)]);
+    let find = async |text, version| {
+        let found = world.store.function(&name(text), version).await.expect("read");
+        found.map(|it| it.digest.0[0])
+    };
+    assert_eq!(find("a", None).await, Some(2));
+    assert_eq!(find("a", Some(1)).await, Some(1));
+    assert_eq!(find("a", Some(3)).await, None);
+    assert_eq!(find("c", None).await, None);
+    assert_eq!(world.store.versions(&name("a")).await.expect("read").len(), 2);
+}
+
+#[tokio::test]
+async fn a_commit_that_cannot_be_applied_takes_no_other_with_it() {
+    let world = World::new();
+    world.accept([new_task(1)]).await;
+    let twice = vec![
+        Write::TaskAccepted(Arc::new(new_task(2))),
+        Write::TaskAccepted(Arc::new(new_task(1))),
+    ];
+    let others = (3..20).map(|n| vec![Write::TaskAccepted(Arc::new(new_task(n)))]);
+    let commits = others.chain([twice]).map(|writes| world.store.commit(writes));
+    let mut results = futures::future::join_all(commits).await;
+    assert!(matches!(results.pop(), Some(Err(Error::Other { .. }))));
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    assert_eq!(world.store.task(id(2)).await, Ok(None), "all or none");
+    assert_eq!(world.list(TaskFilter::default()).await.len(), 18);
+    assert_eq!(world.store.health(), Health::Working);
+}
+
+#[tokio::test]
+async fn a_second_node_cannot_open_the_same_directory() {
+    let world = World::new();
+    let second = Store::open(world.dir.path()).err();
+    assert_eq!(second, Some(Error::InUse(world.dir.path().to_owned())));
+    world.reopen();
+}
+
+#[tokio::test]
+async fn a_store_of_a_newer_version_is_refused() {
+    let World { dir, store } = World::new();
+    drop(store);
+    let db = rusqlite::Connection::open(dir.path().join("tasks.db")).expect("opens");
+    db.pragma_update(None, "user_version", 99).expect("set");
+    drop(db);
+    let refused = Store::open(dir.path()).err();
+    assert_eq!(refused, Some(Error::NewerVersion { found: 99, known: 1 }));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn nobody_else_may_look_into_the_data_directory() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("a/b");
+    let store = open(&path);
+    let mode = std::fs::metadata(&path).expect("there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+    drop(store);
+}
