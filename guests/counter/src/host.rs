@@ -5,7 +5,7 @@ unsafe extern "C" {
     #[link_name = "progress"]
     fn host_progress(fraction: f64, message: *const u8, message_bytes: usize);
     #[link_name = "log"]
-    fn host_log(stream: i32, text: *const u8, text_bytes: usize);
+    fn host_log(stream: i32, line: *const u8, line_bytes: usize);
     #[link_name = "checkpoint"]
     fn host_checkpoint(state: *const u8, state_bytes: usize);
     #[link_name = "checkpoint_size"]
@@ -24,7 +24,6 @@ pub fn progress(fraction: f64, message: &str) {
 
 /// Writes a line to the run's standard output.
 pub fn log(line: &str) {
-    let line = format!("{line}\n");
     // SAFETY: pointer and length are those of a string that outlives the call.
     unsafe { host_log(STDOUT, line.as_ptr(), line.len()) }
 }
