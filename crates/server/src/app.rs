@@ -1,0 +1,126 @@
+//! What every route shares: the parts of a running node, wired together once.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use axum::http::HeaderValue;
+use bytes::Bytes;
+use runabout_protocol::{Digest, NodeId};
+use runabout_sandbox::{Program, Sandbox};
+use runabout_store::Store;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::body::Intake;
+use crate::calls::Gate;
+use crate::codes::Code;
+use crate::deployed::Functions;
+use crate::engine::Engine;
+use crate::metrics::Metrics;
+use crate::problem::Problem;
+use crate::source::{Artifact, Examiner};
+
+/// Requests that wait for a task's end at once; more hear 503.
+const WAITS_MAX: usize = 10_000;
+
+/// A running node's parts; cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<Parts>);
+
+/// The parts themselves.
+pub struct Parts {
+    /// Who this node is.
+    pub node: Node,
+    /// What is durable.
+    pub store: Store,
+    /// What runs tasks.
+    pub engine: Engine,
+    /// What runs anything.
+    pub sandbox: Sandbox,
+    /// What is deployed, in memory.
+    pub functions: Functions,
+    /// Bounds on calls.
+    pub gate: Gate,
+    /// Bounds on bodies.
+    pub intake: Intake,
+    /// Examines code.
+    pub examiner: Examiner,
+    /// Bounds on requests that wait for a task.
+    pub waits: Semaphore,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Cancelled when the node begins to stop, so that nothing waits on.
+    pub stopping: CancellationToken,
+}
+
+/// Who a node is.
+pub struct Node {
+    /// Kept in the data directory.
+    pub id: NodeId,
+    /// `--name`, by default host:port.
+    pub name: String,
+    /// The name as `Runabout-Ran-On` carries it.
+    pub name_header: HeaderValue,
+}
+
+impl Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl App {
+    /// Wires a node's parts.
+    pub fn new(
+        node: Node,
+        store: Store,
+        engine: Engine,
+        sandbox: Sandbox,
+        functions: Functions,
+        stopping: CancellationToken,
+    ) -> Self {
+        Self(Arc::new(Parts {
+            node,
+            store,
+            engine,
+            sandbox,
+            functions,
+            gate: Gate::default(),
+            intake: Intake::default(),
+            examiner: Examiner::default(),
+            waits: Semaphore::new(WAITS_MAX),
+            metrics: Metrics::new(),
+            stopping,
+        }))
+    }
+
+    /// The program of an artifact that the store holds, compiled unless it is in memory already.
+    ///
+    /// # Errors
+    /// `artifact_missing`, or what the sandbox has against it.
+    pub async fn program(&self, artifact: Artifact) -> Result<Arc<Program>, Problem> {
+        if let Some(program) = self.sandbox.prepared(artifact.digest) {
+            return Ok(program);
+        }
+        let stored = self.store.artifact(artifact.digest).await?;
+        let (_, bytes) = stored.ok_or_else(|| artifact_missing(artifact.digest))?;
+        self.prepare(artifact, bytes).await
+    }
+
+    /// The program of these bytes.
+    ///
+    /// # Errors
+    /// What the sandbox has against it.
+    pub async fn prepare(&self, artifact: Artifact, bytes: Bytes) -> Result<Arc<Program>, Problem> {
+        let Artifact { digest, language, form } = artifact;
+        Ok(self.sandbox.prepare(digest, language, form, bytes).await?)
+    }
+}
+
+/// The node does not have the artifact.
+pub fn artifact_missing(digest: Digest) -> Problem {
+    Problem::new(Code::ArtifactMissing, format!("this node does not have {digest}"))
+        .with("digest", digest.to_string())
+}

@@ -1,0 +1,225 @@
+//! A node: HTTP in front, the engine and the sandbox behind it. Owns the wiring and the public
+//! contract; policy lives in the scheduler, durability in the store, execution in the sandbox.
+
+mod app;
+mod body;
+mod calls;
+mod codes;
+mod deployed;
+mod engine;
+mod extract;
+mod front;
+mod guards;
+mod identity;
+mod listen;
+mod metrics;
+mod multipart;
+mod problem;
+mod read;
+mod routes;
+mod source;
+mod submission;
+mod suggest;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use axum::http::HeaderValue;
+use runabout_protocol::{Limits, NodeId};
+use runabout_sandbox::Sandbox;
+use runabout_store::Store;
+use tokio::net::TcpListener;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio_util::sync::CancellationToken;
+
+pub use codes::{ErrorCode, markdown as errors_markdown};
+pub use guards::InvalidOrigin;
+
+use app::{App, Node};
+use deployed::Functions;
+use engine::EngineConfig;
+use front::Front;
+use guards::Guards;
+
+/// The version of the program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The most characters in a node's name.
+const NAME_CHARS_MAX: usize = 128;
+
+/// How a node is set up.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where everything durable lives; made if it is not there.
+    pub data_dir: PathBuf,
+    /// The node's name; `None` means the address it listens on.
+    pub name: Option<String>,
+    /// Tasks it runs at once itself, 0 for none; `None` means one a core.
+    pub slots: Option<u32>,
+    /// What callers must show as a bearer token. Beyond loopback a node does not start without.
+    pub token: Option<String>,
+    /// Origins whose pages may use the node: `https://example.com`. Their host names may also
+    /// stand in a `Host` header, for a proxy in front of the node.
+    pub allow_origins: Vec<String>,
+    /// The most a run may ask for; `None` means what the sandbox grants on this machine.
+    pub maximum: Option<Limits>,
+    /// The most that all runs together may hold; `None` means half of the machine's memory.
+    pub memory_total_bytes: Option<u64>,
+}
+
+impl Settings {
+    /// A node with all defaults that keeps its data there.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            name: None,
+            slots: None,
+            token: None,
+            allow_origins: Vec::new(),
+            maximum: None,
+            memory_total_bytes: None,
+        }
+    }
+}
+
+/// Why a node cannot start, in one line.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The listener is of no use.
+    #[error("failed to listen: {0}")]
+    Listen(#[source] std::io::Error),
+    /// Anybody could use it.
+    #[error("refusing to listen on {0} without a token: give one with --token-file")]
+    TokenNeeded(SocketAddr),
+    /// The token is empty.
+    #[error("the token is empty")]
+    TokenEmpty,
+    /// The name cannot stand in a header.
+    #[error("{0:?} cannot be a node's name: it has 1 to 128 printable ASCII characters")]
+    InvalidName(String),
+    /// An allowed origin is none.
+    #[error(transparent)]
+    InvalidOrigin(#[from] InvalidOrigin),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Store(#[from] runabout_store::Error),
+    /// The node's id cannot be read or written.
+    #[error("failed to keep the node's id in {path}: {source}")]
+    Identity {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The machine refuses the sandbox its memory or its threads.
+    #[error("failed to start the sandbox: {0}")]
+    Sandbox(String),
+    /// A part of the start ended early.
+    #[error("failed to start: {0}")]
+    Broken(#[from] tokio::task::JoinError),
+}
+
+/// Every error code there is, by status.
+pub fn error_codes() -> &'static [ErrorCode] {
+    codes::TABLE
+}
+
+/// The OpenAPI document, as it is served at `/openapi.json`, for people to read and to diff.
+pub fn openapi_json() -> String {
+    routes::openapi().to_pretty_json().expect("a document of strings has a JSON form")
+}
+
+/// Runs a node on `listener` until `shutdown` resolves; then ends what is under way, puts running
+/// tasks back into the queue, and returns.
+///
+/// # Errors
+/// The node cannot start.
+pub async fn serve(
+    settings: Settings,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    let node = start(settings, listener.local_addr().map_err(Error::Listen)?).await?;
+    let stopping = node.app.stopping.clone();
+    let announced = async {
+        shutdown.await;
+        // Waiting requests answer at once, and /readyz turns callers away.
+        stopping.cancel();
+    };
+    listen::serve(listener, node.front, announced).await;
+    node.app.engine.stop().await;
+    node.engine_task.join().await;
+    node.upkeep.abort();
+    Ok(())
+}
+
+/// A node that has started, but listens to nobody yet.
+struct Started {
+    app: App,
+    front: Front,
+    engine_task: engine::EngineTask,
+    upkeep: JoinHandle<()>,
+}
+
+async fn start(settings: Settings, listen: SocketAddr) -> Result<Started, Error> {
+    let guards = guards(&settings, listen)?;
+    let name = settings.name.unwrap_or_else(|| listen.to_string());
+    let name_header = name_header(&name)?;
+    let data_dir = settings.data_dir;
+    let mut sandbox = runabout_sandbox::Config::for_this_machine();
+    sandbox.cache_dir = Some(data_dir.join("compiled"));
+    sandbox.maximum = settings.maximum.unwrap_or(sandbox.maximum);
+    sandbox.memory_total_bytes = settings.memory_total_bytes.unwrap_or(sandbox.memory_total_bytes);
+    let (store, id, sandbox) = spawn_blocking(move || open(&data_dir, sandbox)).await??;
+    let slots = settings.slots.unwrap_or_else(cores);
+    let config = EngineConfig::new(name.clone(), slots);
+    let functions = Functions::load(store.clone(), sandbox.maximum()).await?;
+    let (engine, engine_task) = engine::start(config, store.clone(), sandbox.clone()).await?;
+    let node = Node { id, name, name_header };
+    let app = App::new(node, store, engine, sandbox, functions, CancellationToken::new());
+    let front = Front::new(guards, routes::router(app.clone()));
+    let upkeep = tokio::spawn(upkeep(app.clone()));
+    Ok(Started { app, front, engine_task, upkeep })
+}
+
+fn guards(settings: &Settings, listen: SocketAddr) -> Result<Guards, Error> {
+    let token = settings.token.as_deref().map(str::trim);
+    match token {
+        Some("") => return Err(Error::TokenEmpty),
+        None if !listen.ip().is_loopback() => return Err(Error::TokenNeeded(listen)),
+        _ => {}
+    }
+    Ok(Guards::new(listen, &settings.allow_origins, token)?)
+}
+
+/// Everything that blocks while a node starts.
+fn open(
+    data_dir: &Path,
+    sandbox: runabout_sandbox::Config,
+) -> Result<(Store, NodeId, Sandbox), Error> {
+    let store = Store::open(data_dir)?;
+    let id = identity::load_or_create(data_dir)?;
+    let sandbox = Sandbox::new(sandbox).map_err(|error| Error::Sandbox(error.to_string()))?;
+    Ok((store, id, sandbox))
+}
+
+fn name_header(name: &str) -> Result<HeaderValue, Error> {
+    let printable = name.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    let header = HeaderValue::from_str(name).ok();
+    header
+        .filter(|_| printable && !name.trim().is_empty() && name.len() <= NAME_CHARS_MAX)
+        .ok_or_else(|| Error::InvalidName(name.to_owned()))
+}
+
+fn cores() -> u32 {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    u32::try_from(cores).unwrap_or(u32::MAX)
+}
+
+async fn upkeep(app: App) {
+    let mut ticks = tokio::time::interval(metrics::UPKEEP_EVERY);
+    loop {
+        ticks.tick().await;
+        app.metrics.upkeep();
+    }
+}

@@ -1,0 +1,103 @@
+//! Accepts connections and sees them off: one task a connection, with bounded numbers and times.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use crate::front::Front;
+
+/// Connections at once; more wait in the listener's backlog.
+const CONNECTIONS_MAX: usize = 4096;
+/// How long a connection may take to send a request's head, or idle before it. Longer than the 90
+/// seconds for which common clients keep idle connections, so that they close theirs first.
+const HEAD_TIME_MAX: Duration = Duration::from_secs(120);
+/// How long requests under way are given to end when the node stops.
+const GRACE: Duration = Duration::from_secs(5);
+/// How long accepting rests after it failed: out of file descriptors, say.
+const REST_AFTER_FAILURE: Duration = Duration::from_millis(100);
+
+/// Serves `front` on `listener` until `shutdown` resolves, and then until the requests under way
+/// have ended or their time of grace is over.
+pub async fn serve(listener: TcpListener, front: Front, shutdown: impl Future<Output = ()>) {
+    let graceful = GracefulShutdown::new();
+    let cut_off = CancellationToken::new();
+    tokio::select! {
+        () = accept(&listener, &front, &graceful, &cut_off) => {}
+        () = shutdown => {}
+    }
+    drop(listener);
+    if timeout(GRACE, graceful.shutdown()).await.is_err() {
+        tracing::warn!("requests were still under way {GRACE:?} after the node was told to stop");
+        cut_off.cancel();
+    }
+}
+
+async fn accept(
+    listener: &TcpListener,
+    front: &Front,
+    graceful: &GracefulShutdown,
+    cut_off: &CancellationToken,
+) {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIME_MAX);
+    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(256);
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    // The semaphore is never closed, so this ends only when it is dropped.
+    while let Ok(place) = room.clone().acquire_owned().await {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "failed to accept a connection");
+                sleep(REST_AFTER_FAILURE).await;
+                continue;
+            }
+        };
+        let connection = builder.serve_connection_with_upgrades(io(stream), service(front));
+        let watched = graceful.watch(connection.into_owned());
+        let cut_off = cut_off.clone();
+        // Owned by `graceful`, which tells it to end and waits for it, and then by `cut_off`.
+        tokio::spawn(async move {
+            tokio::select! {
+                ended = watched => if let Err(error) = ended {
+                    tracing::debug!(error, "connection ended");
+                },
+                () = cut_off.cancelled() => {}
+            }
+            drop(place);
+        });
+    }
+}
+
+fn io(stream: TcpStream) -> TokioIo<TcpStream> {
+    // An answer is one small write; waiting for more to send with it would only delay it.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "failed to set TCP_NODELAY");
+    }
+    TokioIo::new(stream)
+}
+
+type Incoming = axum::http::Request<hyper::body::Incoming>;
+
+fn service(
+    front: &Front,
+) -> TowerToHyperService<
+    impl tower::Service<
+        Incoming,
+        Response = axum::response::Response,
+        Error = std::convert::Infallible,
+        Future: Send,
+    > + Clone
+    + use<>,
+> {
+    TowerToHyperService::new(front.clone().map_request(|request: Incoming| request.map(Body::new)))
+}

@@ -1,0 +1,393 @@
+//! Calls: run now, answer with the result, store nothing. The hottest path of the node: it reads
+//! no database, and copies the caller's JSON once.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use runabout_protocol::{
+    Arguments, Digest, Encoding, ErrorReport, Json, LimitKind, Limits, LimitsRequest, MemoryScope,
+    Outcome, Place, Returned,
+};
+use runabout_sandbox::{Invocation, Report};
+use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::artifacts::parse_digest;
+use super::is_json;
+use crate::app::{App, artifact_missing};
+use crate::body::ARGS_BYTES_MAX;
+use crate::calls::Tail;
+use crate::codes::Code;
+use crate::extract::{Query, Segment};
+use crate::problem::{Problem, ProblemJson, stopping};
+use crate::source::Artifact;
+use crate::{read, source};
+
+/// Says how long each phase took.
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+/// The node the call ran on.
+const RAN_ON: HeaderName = HeaderName::from_static("runabout-ran-on");
+/// Why it ran there.
+const PLACEMENT: HeaderName = HeaderName::from_static("runabout-placement");
+/// A request with `1` gets the call's last lines of output in [`LOGS`].
+const WANT_LOGS: HeaderName = HeaderName::from_static("runabout-want-logs");
+/// The last lines, a JSON array of `{stream, text}`, as base64.
+const LOGS: HeaderName = HeaderName::from_static("runabout-logs");
+
+/// The routes of this file.
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(call_function)).routes(routes!(call_artifact))
+}
+
+/// What and how to call.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct How {
+    /// The export to call; not needed where there is one.
+    export: Option<String>,
+    /// That version; the latest if left out. For functions only.
+    version: Option<u32>,
+    /// Where to run: 0 here, 1 upstream, auto wherever it is best.
+    offload: Option<Offload>,
+    /// Wall-clock time, in milliseconds.
+    timeout_ms: Option<u64>,
+    /// Processor time, in milliseconds.
+    cpu_ms: Option<u64>,
+    /// Memory, in bytes.
+    memory_bytes: Option<u64>,
+}
+
+/// Where to run, as it stands in a URL.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+enum Offload {
+    #[serde(rename = "0")]
+    Here,
+    #[serde(rename = "1")]
+    Upstream,
+    #[serde(rename = "auto")]
+    Auto,
+}
+
+impl How {
+    fn limits(&self) -> LimitsRequest {
+        LimitsRequest {
+            timeout_ms: self.timeout_ms,
+            cpu_ms: self.cpu_ms,
+            memory_bytes: self.memory_bytes,
+        }
+    }
+
+    fn place(&self, manifest: Option<Place>) -> Place {
+        match self.offload {
+            Some(Offload::Here) => Place::Here,
+            Some(Offload::Upstream) => Place::Upstream,
+            Some(Offload::Auto) => Place::Auto,
+            None => manifest.unwrap_or_default(),
+        }
+    }
+}
+
+/// Call a function
+///
+/// The body is a JSON array of arguments, or `application/octet-stream` for exactly one argument
+/// of bytes. The answer is the result itself.
+#[utoipa::path(
+    post, path = "/v1/functions/{name}/call", tag = "calls",
+    params(("name" = String, Path, description = "The function's name"), How),
+    request_body(content(
+        (Vec<serde_json::Value> = "application/json"), (Vec<u8> = "application/octet-stream"))),
+    responses(
+        (status = 200, description = "The result, as JSON or bytes", content(
+            (serde_json::Value = "application/json"), (Vec<u8> = "application/octet-stream"))),
+        (status = 404, description = "No such function", body = ProblemJson,
+         content_type = "application/problem+json"),
+        (status = 422, description = "It threw or ran out of memory, or cannot be called like this",
+         body = ProblemJson, content_type = "application/problem+json"),
+        (status = 503, description = "Too many calls wait", body = ProblemJson,
+         content_type = "application/problem+json"),
+        (status = 504, description = "It reached its limit of time", body = ProblemJson,
+         content_type = "application/problem+json"),
+    )
+)]
+async fn call_function(
+    State(app): State<App>,
+    Segment(name): Segment,
+    Query(how): Query<How>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let began = Instant::now();
+    let (parts, body) = request.into_parts();
+    let deployed = app.functions.find(&name, how.version).await?;
+    let manifest = &deployed.version.manifest;
+    let call = Call {
+        artifact: deployed.artifact(),
+        limits: deployed.limits(how.limits(), app.sandbox.maximum(), "")?,
+        place: how.place(manifest.place),
+        export: how.export.or_else(|| manifest.export.clone()),
+        args: arguments(&app, &parts.headers, body).await?,
+        logs_wanted: parts.headers.get(WANT_LOGS).is_some_and(|value| value == "1"),
+        began,
+    };
+    run(&app, call).await
+}
+
+/// Call an artifact
+///
+/// The same by digest: what nodes ask each other. 404 `artifact_missing` asks for the bytes once.
+#[utoipa::path(
+    post, path = "/v1/artifacts/{digest}/call", tag = "calls",
+    params(("digest" = String, Path, description = "sha256:HEX"), How),
+    request_body(content(
+        (Vec<serde_json::Value> = "application/json"), (Vec<u8> = "application/octet-stream"))),
+    responses(
+        (status = 200, description = "The result, as JSON or bytes", content(
+            (serde_json::Value = "application/json"), (Vec<u8> = "application/octet-stream"))),
+        (status = 404, description = "The node does not have it", body = ProblemJson,
+         content_type = "application/problem+json"),
+        (status = 422, description = "It threw or ran out of memory, or cannot be called like this",
+         body = ProblemJson, content_type = "application/problem+json"),
+        (status = 504, description = "It reached its limit of time", body = ProblemJson,
+         content_type = "application/problem+json"),
+    )
+)]
+async fn call_artifact(
+    State(app): State<App>,
+    Segment(digest): Segment,
+    Query(how): Query<How>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let began = Instant::now();
+    let (parts, body) = request.into_parts();
+    if how.version.is_some() {
+        let detail = "an artifact has no versions";
+        return Err(Problem::new(Code::ConflictingFields, detail).with("field", "version"));
+    }
+    let limits = how.limits().resolve(app.sandbox.maximum());
+    let call = Call {
+        artifact: stored(&app, parse_digest(&digest)?).await?,
+        limits: limits.map_err(|above| Problem::above_maximum(&above, ""))?,
+        place: how.place(None),
+        export: how.export,
+        args: arguments(&app, &parts.headers, body).await?,
+        logs_wanted: parts.headers.get(WANT_LOGS).is_some_and(|value| value == "1"),
+        began,
+    };
+    run(&app, call).await
+}
+
+async fn stored(app: &App, digest: Digest) -> Result<Artifact, Problem> {
+    let meta = app.store.artifact_meta(digest).await?;
+    let meta = meta.ok_or_else(|| artifact_missing(digest))?;
+    Ok(Artifact { digest, language: meta.language, form: meta.form })
+}
+
+/// A call with everything decided.
+struct Call {
+    artifact: Artifact,
+    export: Option<String>,
+    args: Arguments,
+    limits: Limits,
+    place: Place,
+    logs_wanted: bool,
+    began: Instant,
+}
+
+async fn arguments(app: &App, headers: &HeaderMap, body: Body) -> Result<Arguments, Problem> {
+    let received = app.intake.read(headers, body, ARGS_BYTES_MAX).await?;
+    let bytes = received.bytes;
+    if is_json(headers) {
+        return json_arguments(bytes.into());
+    }
+    match source::essence(headers).as_deref() {
+        Some("application/octet-stream") => {
+            let values = Json::of(&[STANDARD.encode(bytes)]).map_err(Problem::internal)?;
+            Ok(Arguments { values, encoding: Some(Encoding::Base64) })
+        }
+        other => Err(source::unsupported(format!(
+            "a call takes application/json or application/octet-stream, not {}",
+            other.unwrap_or("this")
+        ))),
+    }
+}
+
+fn json_arguments(bytes: Vec<u8>) -> Result<Arguments, Problem> {
+    let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace()).copied();
+    let Some(first) = first else { return Ok(Arguments::none()) };
+    let text = String::from_utf8(bytes)
+        .map_err(|_| Problem::new(Code::MalformedJson, "the body is not UTF-8"))?;
+    let values = Json::parse(text).map_err(|err| read::malformed(&err))?;
+    if first != b'[' {
+        let detail = "the body must be a JSON array of arguments: `[34]`, not `34`";
+        return Err(Problem::new(Code::ArgumentsNotArray, detail));
+    }
+    Ok(Arguments { values, encoding: None })
+}
+
+async fn run(app: &App, call: Call) -> Result<Response, Problem> {
+    let full = |_| Problem::overloaded("too many calls are waiting for their turn");
+    let queued = Instant::now();
+    let _turn = app.gate.enter().await.map_err(full)?;
+    let preparing = Instant::now();
+    let program = app.program(call.artifact).await?;
+    let running = Instant::now();
+    let tail = Arc::new(Tail::default());
+    let invocation = Invocation {
+        export: call.export,
+        args: call.args,
+        stdin: None,
+        limits: call.limits,
+        task: None,
+        observer: tail.clone(),
+        // A caller who hangs up drops this future, and with it the run.
+        cancel: CancellationToken::new(),
+    };
+    let report = app.sandbox.run(&program, invocation).await?;
+    let ended = Instant::now();
+    let total = ended - call.began;
+    app.metrics.call_ended(&report.outcome, &report.usage, total);
+    let phases = [
+        ("queue", preparing - queued),
+        ("prepare", running - preparing),
+        ("run", ended - running),
+        ("total", total),
+    ];
+    let mut response = answer(report, &tail);
+    let headers = response.headers_mut();
+    headers.insert(SERVER_TIMING, server_timing(&phases));
+    headers.insert(RAN_ON, app.node.name_header.clone());
+    headers.insert(PLACEMENT, placement(call.place));
+    if call.logs_wanted {
+        headers.insert(LOGS, logs(&tail)?);
+    }
+    Ok(response)
+}
+
+fn server_timing(phases: &[(&str, Duration)]) -> HeaderValue {
+    use std::fmt::Write as _;
+    let mut text = String::with_capacity(80);
+    for (name, duration) in phases {
+        let separator = if text.is_empty() { "" } else { ", " };
+        let milliseconds = duration.as_secs_f64() * 1000.0;
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{separator}{name};dur={milliseconds:.3}");
+    }
+    HeaderValue::try_from(text).expect("names and numbers make a header")
+}
+
+/// This version has no upstream, so that everything runs here, whatever was asked for.
+fn placement(place: Place) -> HeaderValue {
+    HeaderValue::from_static(match place {
+        Place::Here => "here; reason=asked",
+        Place::Upstream | Place::Auto => "here; reason=no_upstream",
+        Place::Tab => "here; reason=no_tab",
+    })
+}
+
+fn logs(tail: &Tail) -> Result<HeaderValue, Problem> {
+    let json = serde_json::to_vec(&tail.lines()).map_err(Problem::internal)?;
+    HeaderValue::try_from(STANDARD.encode(json)).map_err(Problem::internal)
+}
+
+fn answer(report: Report, tail: &Tail) -> Response {
+    let problem = match &report.outcome {
+        Outcome::Returned(returned) => return result(returned),
+        Outcome::Threw(error) => Problem::new(Code::FunctionThrew, thrown(error)),
+        Outcome::TimedOut { limit, limit_ms } => {
+            let clock = match limit {
+                LimitKind::Wall => "wall-clock",
+                LimitKind::Cpu => "processor",
+            };
+            let detail = format!("the run reached its limit of {limit_ms} ms of {clock} time");
+            Problem::new(Code::TimedOut, detail)
+        }
+        Outcome::OutOfMemory { limit_bytes, scope } => {
+            let whose = match scope {
+                MemoryScope::Run => "the run",
+                MemoryScope::Node => "all runs of this node together",
+            };
+            let detail = format!("{whose} may have {limit_bytes} bytes of memory, and no more");
+            Problem::new(Code::OutOfMemory, detail)
+        }
+        Outcome::Cancelled => stopping(),
+        Outcome::Lost { .. } => Problem::internal("a call's run was lost"),
+    };
+    let outcome = serde_json::to_value(&report.outcome).unwrap_or_default();
+    problem.with("outcome", outcome).with("output", tail.text()).into_response()
+}
+
+fn thrown(error: &ErrorReport) -> String {
+    format!("{}: {}", error.name, error.message)
+}
+
+fn result(returned: &Returned) -> Response {
+    match returned.encoding {
+        None => {
+            let body = Body::from(returned.value.text().to_owned());
+            ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+        }
+        Some(Encoding::Base64) => match decoded(&returned.value) {
+            Some(bytes) => {
+                ([(header::CONTENT_TYPE, "application/octet-stream")], bytes).into_response()
+            }
+            None => Problem::internal("a run's bytes were no base64").into_response(),
+        },
+    }
+}
+
+fn decoded(value: &Json) -> Option<Vec<u8>> {
+    let text: std::borrow::Cow<'_, str> = value.read().ok()?;
+    STANDARD.decode(text.as_bytes()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_an_array_of_arguments_or_nothing() {
+        let check = |body: &str| {
+            let args = json_arguments(body.as_bytes().to_vec());
+            args.map(|args| args.values.text().to_owned()).map_err(|problem| problem.code())
+        };
+        assert_eq!(check(""), Ok("[]".to_owned()));
+        assert_eq!(check(" \n"), Ok("[]".to_owned()));
+        assert_eq!(check("[34, 1.0]"), Ok("[34, 1.0]".to_owned()));
+        assert_eq!(check("34"), Err(Code::ArgumentsNotArray));
+        assert_eq!(check("{}"), Err(Code::ArgumentsNotArray));
+        assert_eq!(check("[34"), Err(Code::MalformedJson));
+    }
+
+    #[test]
+    fn phases_are_told_in_milliseconds() {
+        let phases = [("run", Duration::from_micros(22_900)), ("total", Duration::from_millis(23))];
+        assert_eq!(server_timing(&phases), "run;dur=22.900, total;dur=23.000");
+    }
+
+    #[test]
+    fn outcomes_have_their_statuses() {
+        let status = |outcome| {
+            let report = Report {
+                outcome,
+                usage: runabout_protocol::Usage::default(),
+                output_truncated: false,
+            };
+            answer(report, &Tail::default()).status().as_u16()
+        };
+        let value = Json::parse("1".to_owned()).expect("valid");
+        assert_eq!(status(Outcome::Returned(Returned { value, encoding: None })), 200);
+        assert_eq!(status(Outcome::threw("Error", "no")), 422);
+        assert_eq!(status(Outcome::TimedOut { limit: LimitKind::Cpu, limit_ms: 1 }), 504);
+        let scope = MemoryScope::Run;
+        assert_eq!(status(Outcome::OutOfMemory { limit_bytes: 1, scope }), 422);
+        assert_eq!(status(Outcome::Cancelled), 503);
+    }
+}

@@ -1,0 +1,148 @@
+//! The node itself: who it is, whether it is well, what it counts, who works for it.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use runabout_protocol::{NodeId, PROTOCOL_VERSION};
+use runabout_store::Health;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::Listed;
+use crate::app::App;
+use crate::problem::{Problem, ProblemJson, stopping, storage_failed};
+
+/// The routes of this file.
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(node))
+        .routes(routes!(workers))
+        .routes(routes!(healthz))
+        .routes(routes!(readyz))
+        .routes(routes!(metrics))
+}
+
+/// A running node.
+#[derive(Serialize, ToSchema)]
+struct NodeReport {
+    /// Its id, kept in its data directory.
+    id: NodeId,
+    /// Its name.
+    name: String,
+    /// The version of the program.
+    version: &'static str,
+    /// The version of the worker protocol.
+    protocol: u32,
+    /// Room for attempts at once.
+    slots: u64,
+    /// Tasks that wait.
+    queued: u64,
+    /// Tasks with an attempt under way.
+    running: u64,
+    /// The node it may hand work to.
+    upstream: Option<String>,
+}
+
+/// Who this node is and how busy
+#[utoipa::path(
+    get, path = "/v1/node", tag = "node",
+    responses((status = 200, description = "The node", body = NodeReport))
+)]
+async fn node(State(app): State<App>) -> Json<NodeReport> {
+    let counts = app.engine.counts();
+    Json(NodeReport {
+        id: app.node.id,
+        name: app.node.name.clone(),
+        version: crate::VERSION,
+        protocol: PROTOCOL_VERSION,
+        slots: counts.slots,
+        queued: counts.queued,
+        running: counts.running,
+        upstream: None,
+    })
+}
+
+/// What runs attempts.
+#[derive(Serialize, ToSchema)]
+struct WorkerReport {
+    /// Its id.
+    id: String,
+    /// Its name.
+    name: String,
+    /// `node`: built in.
+    kind: &'static str,
+    /// Room for attempts at once.
+    slots: u64,
+    /// Attempts under way.
+    busy: u64,
+    /// What it can run.
+    capabilities: [&'static str; 3],
+}
+
+/// List workers
+///
+/// The node itself, so far.
+#[utoipa::path(
+    get, path = "/v1/workers", tag = "node",
+    responses((status = 200, description = "The workers", body = Listed<WorkerReport>))
+)]
+async fn workers(State(app): State<App>) -> Json<Listed<WorkerReport>> {
+    let counts = app.engine.counts();
+    let own = WorkerReport {
+        id: app.node.id.to_string(),
+        name: app.node.name.clone(),
+        kind: "node",
+        slots: counts.slots,
+        busy: counts.running,
+        capabilities: ["js", "wasm", "wasi"],
+    };
+    Json(Listed { items: vec![own], next_cursor: None })
+}
+
+/// A probe's answer.
+#[derive(Serialize, ToSchema)]
+struct Probe {
+    /// `ok`.
+    status: &'static str,
+}
+
+/// Whether the process answers
+#[utoipa::path(
+    get, path = "/healthz", tag = "node",
+    responses((status = 200, description = "It does", body = Probe))
+)]
+async fn healthz() -> Json<Probe> {
+    Json(Probe { status: "ok" })
+}
+
+/// Whether the node takes work
+#[utoipa::path(
+    get, path = "/readyz", tag = "node",
+    responses(
+        (status = 200, description = "It does", body = Probe),
+        (status = 503, description = "It is stopping, or cannot write to its disk",
+         body = ProblemJson, content_type = "application/problem+json"),
+    )
+)]
+async fn readyz(State(app): State<App>) -> Result<Json<Probe>, Problem> {
+    if app.stopping.is_cancelled() {
+        return Err(stopping());
+    }
+    match app.store.health() {
+        Health::Working => Ok(Json(Probe { status: "ok" })),
+        Health::Failed(cause) => Err(storage_failed(&cause)),
+    }
+}
+
+/// What the node counts, for Prometheus
+#[utoipa::path(
+    get, path = "/metrics", tag = "node",
+    responses((status = 200, description = "Prometheus text format", body = String,
+               content_type = "text/plain"))
+)]
+async fn metrics(State(app): State<App>) -> Response {
+    let page = app.metrics.page(app.engine.counts());
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page).into_response()
+}
