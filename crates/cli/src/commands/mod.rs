@@ -1,0 +1,11 @@
+//! The commands, one file each, and what several of them share.
+
+pub mod call;
+pub mod deploy;
+mod limits;
+mod progress;
+pub mod run;
+pub mod serve;
+pub mod status;
+mod stdin;
+pub mod task;

@@ -1,0 +1,216 @@
+//! `runabout serve`: a node. Gathers its settings, opens its port and hands over to the server.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Args;
+use runabout_protocol::Limits;
+use runabout_server::Settings;
+use tokio::net::TcpListener;
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{LogFormat, Wishes};
+use crate::exit::{Exit, Failure};
+use crate::output;
+
+const DEFAULT_LISTEN: &str = "127.0.0.1:7878";
+const DEFAULT_DATA: &str = "runabout-data";
+/// What the node logs unless RUNABOUT_LOG says otherwise.
+const DEFAULT_LOG: &str = "info";
+
+/// Starts a node
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  runabout serve
+  runabout serve --listen 127.0.0.1:8080 --data /var/lib/runabout
+  runabout serve --listen 0.0.0.0:7878 --token-file token.txt
+  runabout serve --slots 0 --memory-max 256MiB
+  RUNABOUT_LOG=debug runabout serve --log-format json")]
+pub struct Serve {
+    #[command(flatten)]
+    wishes: Wishes,
+    /// The file with the settings [default: runabout.toml, if it is there]
+    #[arg(long, value_name = "FILE", env = "RUNABOUT_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+impl Serve {
+    /// Runs the node until it is told to stop.
+    pub async fn execute(self) -> anyhow::Result<Exit> {
+        let wishes = self.wishes.or(Wishes::from_file(self.config.as_deref())?);
+        start_log(wishes.log_format.unwrap_or_default());
+        let address = resolve(wishes.listen.as_deref().unwrap_or(DEFAULT_LISTEN)).await?;
+        let settings = settings(wishes)?;
+        let exposed = !address.ip().is_loopback();
+        if exposed && settings.token.is_none() {
+            let message = format!(
+                "refusing to listen on {address}, beyond this machine, without a token: \
+                 give one with --token-file"
+            );
+            return Err(Failure::ours(message).into());
+        }
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("failed to listen on {address}"))?;
+        let address = listener.local_addr()?;
+        let greeting = greeting(address, &settings);
+        let shutdown = async {
+            // The server first asks for its end once it listens: until then it can still fail.
+            output::note(&greeting);
+            signalled().await;
+            output::note("stopping; a second signal ends the node at once");
+            tokio::spawn(end_at_once());
+        };
+        runabout_server::serve(settings, listener, shutdown).await?;
+        Ok(Exit::Ok)
+    }
+}
+
+fn start_log(format: LogFormat) {
+    let filter =
+        EnvFilter::try_from_env("RUNABOUT_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => {
+            use std::io::IsTerminal;
+            log.with_ansi(std::io::stderr().is_terminal()).init();
+        }
+        LogFormat::Json => log.json().init(),
+    }
+}
+
+async fn resolve(listen: &str) -> anyhow::Result<SocketAddr> {
+    let wrong = || Failure::new(Exit::Usage, format!("{listen:?} is not ADDR:PORT"));
+    let mut addresses = tokio::net::lookup_host(listen).await.map_err(|_| wrong())?;
+    Ok(addresses.next().ok_or_else(wrong)?)
+}
+
+fn settings(wishes: Wishes) -> anyhow::Result<Settings> {
+    let granted = runabout_sandbox::Config::for_this_machine().maximum;
+    let timeout_ms = wishes.timeout_max.unwrap_or(granted.timeout_ms);
+    let maximum = Limits {
+        timeout_ms,
+        // Nothing can use more processor time than wall-clock time: a run has one thread.
+        cpu_ms: wishes.timeout_max.unwrap_or(granted.cpu_ms),
+        memory_bytes: wishes.memory_max.unwrap_or(granted.memory_bytes),
+    };
+    let zero = [("--timeout-max", maximum.timeout_ms), ("--memory-max", maximum.memory_bytes)];
+    if let Some((flag, _)) = zero.iter().find(|(_, maximum)| *maximum == 0) {
+        return Err(Failure::new(Exit::Usage, format!("{flag} must be more than 0")).into());
+    }
+    Ok(Settings {
+        data_dir: wishes.data.unwrap_or_else(|| DEFAULT_DATA.into()),
+        name: wishes.name,
+        slots: wishes.slots,
+        token: wishes.token_file.as_deref().map(token).transpose()?,
+        allow_origins: wishes.allow_origin,
+        maximum: Some(maximum),
+        memory_total_bytes: wishes.memory_total,
+    })
+}
+
+fn token(path: &Path) -> anyhow::Result<String> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("failed to read the token from {}", path.display()))?;
+    let token = text.trim();
+    if token.is_empty() {
+        return Err(Failure::ours(format!("there is no token in {}", path.display())).into());
+    }
+    Ok(token.to_owned())
+}
+
+/// One line: where the node is, what it has, what to try.
+fn greeting(address: SocketAddr, settings: &Settings) -> String {
+    let cores = || std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
+    let slots = settings.slots.unwrap_or_else(cores);
+    let data = settings.data_dir.display();
+    let reachable = if address.ip().is_unspecified() {
+        SocketAddr::new([127, 0, 0, 1].into(), address.port())
+    } else {
+        address
+    };
+    format!(
+        "listening on http://{address}, data in {data}, {slots} slots; \
+         try: runabout status --node http://{reachable}, or open http://{reachable}/docs"
+    )
+}
+
+async fn signalled() {
+    let interrupted = async {
+        if let Err(error) = tokio::signal::ctrl_c().await {
+            tracing::warn!(%error, "failed to listen for signals");
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = interrupted => {}
+        () = terminated() => {}
+    }
+}
+
+#[cfg(unix)]
+async fn terminated() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut signal) => {
+            signal.recv().await;
+        }
+        Err(error) => {
+            tracing::warn!(%error, "failed to listen for SIGTERM");
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[cfg(not(unix))]
+async fn terminated() {
+    std::future::pending().await
+}
+
+/// What is durable survives this: tasks that were running are tried again at the next start.
+async fn end_at_once() {
+    signalled().await;
+    std::process::exit(Exit::Failed.code().into());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::DEFAULT_FILE;
+
+    #[tokio::test]
+    async fn an_address_is_a_host_and_a_port() {
+        assert_eq!(resolve(DEFAULT_LISTEN).await.map(|address| address.port()).ok(), Some(7878));
+        assert!(resolve("7878").await.is_err());
+    }
+
+    #[test]
+    fn the_default_file_is_the_one_in_the_help() {
+        use clap::Args as _;
+        let command = Serve::augment_args(clap::Command::new("serve"));
+        let config = command.get_arguments().find(|argument| argument.get_id() == "config");
+        let help = config.and_then(|config| config.get_help()).map(ToString::to_string);
+        assert!(help.is_some_and(|help| help.contains(DEFAULT_FILE)));
+    }
+
+    #[test]
+    fn a_token_is_trimmed_and_never_empty() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("token");
+        std::fs::write(&path, "secret\n").expect("written");
+        assert_eq!(token(&path).ok().as_deref(), Some("secret"));
+        std::fs::write(&path, "\n").expect("written");
+        assert!(token(&path).is_err());
+    }
+
+    #[test]
+    fn the_greeting_is_one_line_with_an_address_to_open() {
+        let settings = Settings { slots: Some(2), ..Settings::new("d") };
+        let greeting = greeting(([0, 0, 0, 0], 80).into(), &settings);
+        assert!(greeting.contains("http://0.0.0.0:80, data in d, 2 slots"), "{greeting}");
+        assert!(greeting.contains("open http://127.0.0.1:80/docs"), "{greeting}");
+        assert!(!greeting.contains('\n'));
+    }
+}
