@@ -92,7 +92,8 @@ impl Store {
     /// # Errors
     /// [`Error::Full`]: nothing was written, and it may be tried again. [`Error::Failed`]: it is
     /// not known what was written, and nothing more will be.
-    pub async fn commit(&self, writes: Vec<Write>) -> Result<(), Error> {
+    pub async fn commit(&self, writes: impl Into<Arc<Vec<Write>>>) -> Result<(), Error> {
+        let writes = writes.into();
         self.write(move |db| writes.iter().try_for_each(|it| write::apply(db, it))).await
     }
 

@@ -1,15 +1,13 @@
 //! What stays true whatever happens, in whatever order.
 
-mod world;
-
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::world::{World, returned, submission, task, timed_out, worker};
 use proptest::prelude::*;
 use runabout_protocol::{Attempt, Language, Outcome, TaskId, WorkerId};
 use runabout_scheduler::{
     Capabilities, Effect, Event, Lease, Moment, Rules, Step, Submission, Write,
 };
-use world::{World, returned, submission, task, timed_out, worker};
 
 /// Something that may happen. Numbers pick among what is there at that moment.
 #[derive(Clone, Debug)]

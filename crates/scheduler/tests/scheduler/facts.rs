@@ -1,12 +1,12 @@
 //! What the scheduler promises, one promise a test.
 
-mod world;
-
+use crate::world::{
+    TIMEOUT_MS, World, ends, lease, returned, runs, submission, task, timed_out, worker,
+};
 use runabout_protocol::{Attempt, Language, Outcome, TaskState};
 use runabout_scheduler::{
     Capabilities, Effect, Event, Moment, Restored, Rules, Step, Submission, Write,
 };
-use world::{TIMEOUT_MS, World, ends, lease, returned, runs, submission, task, timed_out, worker};
 
 #[test]
 fn a_task_runs_at_once_if_a_slot_is_free() {
