@@ -100,12 +100,13 @@ impl App {
     ///
     /// # Errors
     /// `artifact_missing`, or what the sandbox has against it.
-    pub async fn program(&self, artifact: Artifact) -> Result<Arc<Program>, Problem> {
-        if let Some(program) = self.sandbox.prepared(artifact.digest) {
+    pub async fn program(&self, digest: Digest) -> Result<Arc<Program>, Problem> {
+        if let Some(program) = self.sandbox.prepared(digest) {
             return Ok(program);
         }
-        let stored = self.store.artifact(artifact.digest).await?;
-        let (_, bytes) = stored.ok_or_else(|| artifact_missing(artifact.digest))?;
+        let stored = self.store.artifact(digest).await?;
+        let (meta, bytes) = stored.ok_or_else(|| artifact_missing(digest))?;
+        let artifact = Artifact { digest, language: meta.language, form: meta.form };
         self.prepare(artifact, bytes).await
     }
 

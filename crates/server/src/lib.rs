@@ -5,6 +5,8 @@ mod app;
 mod body;
 mod calls;
 mod codes;
+#[cfg(test)]
+mod contract;
 mod deployed;
 mod engine;
 mod extract;

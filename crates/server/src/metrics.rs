@@ -33,6 +33,7 @@ pub struct Metrics {
     queued: Gauge,
     running: Gauge,
     slots: Gauge,
+    sandbox_bytes: Gauge,
 }
 
 struct Outcomes {
@@ -79,6 +80,11 @@ impl Metrics {
         describe_histogram!("runabout_run_memory_bytes", Unit::Bytes, "Peak memory of calls' runs");
         describe_gauge!("runabout_tasks_queued", "Tasks that wait");
         describe_gauge!("runabout_tasks_running", "Tasks with an attempt under way");
+        describe_gauge!(
+            "runabout_sandbox_memory_bytes",
+            Unit::Bytes,
+            "What all runs hold at this moment"
+        );
         describe_gauge!("runabout_slots", "Slots of all workers");
         Self {
             page,
@@ -89,6 +95,7 @@ impl Metrics {
             queued: metrics::gauge!("runabout_tasks_queued"),
             running: metrics::gauge!("runabout_tasks_running"),
             slots: metrics::gauge!("runabout_slots"),
+            sandbox_bytes: metrics::gauge!("runabout_sandbox_memory_bytes"),
         }
     }
 
@@ -104,11 +111,12 @@ impl Metrics {
     }
 
     /// The page that Prometheus reads.
-    #[expect(clippy::cast_precision_loss, reason = "no node counts 2^53 tasks")]
-    pub fn page(&self, counts: Counts) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "no node counts 2^53 of anything")]
+    pub fn page(&self, counts: Counts, sandbox_bytes: u64) -> String {
         self.queued.set(counts.queued as f64);
         self.running.set(counts.running as f64);
         self.slots.set(counts.slots as f64);
+        self.sandbox_bytes.set(sandbox_bytes as f64);
         self.page.as_ref().map(PrometheusHandle::render).unwrap_or_default()
     }
 

@@ -145,7 +145,7 @@ async fn decide(app: &App, work: Work, request: TaskRequest) -> Result<NewTask, 
     let export = request.export.or_else(|| manifest.export.clone());
     let program = match &bytes {
         Some((bytes, _)) => app.prepare(artifact, bytes.clone()).await?,
-        None => app.program(artifact).await?,
+        None => app.program(artifact.digest).await?,
     };
     program.check(export.as_deref(), &args)?;
     Ok(NewTask {

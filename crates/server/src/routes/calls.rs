@@ -22,13 +22,12 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::artifacts::parse_digest;
 use super::is_json;
-use crate::app::{App, artifact_missing};
+use crate::app::App;
 use crate::body::ARGS_BYTES_MAX;
 use crate::calls::Tail;
 use crate::codes::Code;
 use crate::extract::{Query, Segment};
 use crate::problem::{Problem, ProblemJson, stopping};
-use crate::source::Artifact;
 use crate::{read, source};
 
 /// Says how long each phase took.
@@ -129,7 +128,7 @@ async fn call_function(
     let deployed = app.functions.find(&name, how.version).await?;
     let manifest = &deployed.version.manifest;
     let call = Call {
-        artifact: deployed.artifact(),
+        digest: deployed.version.digest,
         limits: deployed.limits(how.limits(), app.sandbox.maximum(), "")?,
         place: how.place(manifest.place),
         export: how.export.or_else(|| manifest.export.clone()),
@@ -173,7 +172,7 @@ async fn call_artifact(
     }
     let limits = how.limits().resolve(app.sandbox.maximum());
     let call = Call {
-        artifact: stored(&app, parse_digest(&digest)?).await?,
+        digest: parse_digest(&digest)?,
         limits: limits.map_err(|above| Problem::above_maximum(&above, ""))?,
         place: how.place(None),
         export: how.export,
@@ -184,15 +183,9 @@ async fn call_artifact(
     run(&app, call).await
 }
 
-async fn stored(app: &App, digest: Digest) -> Result<Artifact, Problem> {
-    let meta = app.store.artifact_meta(digest).await?;
-    let meta = meta.ok_or_else(|| artifact_missing(digest))?;
-    Ok(Artifact { digest, language: meta.language, form: meta.form })
-}
-
 /// A call with everything decided.
 struct Call {
-    artifact: Artifact,
+    digest: Digest,
     export: Option<String>,
     args: Arguments,
     limits: Limits,
@@ -237,7 +230,7 @@ async fn run(app: &App, call: Call) -> Result<Response, Problem> {
     let queued = Instant::now();
     let _turn = app.gate.enter().await.map_err(full)?;
     let preparing = Instant::now();
-    let program = app.program(call.artifact).await?;
+    let program = app.program(call.digest).await?;
     let running = Instant::now();
     let tail = Arc::new(Tail::default());
     let invocation = Invocation {

@@ -143,6 +143,6 @@ async fn readyz(State(app): State<App>) -> Result<Json<Probe>, Problem> {
                content_type = "text/plain"))
 )]
 async fn metrics(State(app): State<App>) -> Response {
-    let page = app.metrics.page(app.engine.counts());
+    let page = app.metrics.page(app.engine.counts(), app.sandbox.memory_used_bytes());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page).into_response()
 }
