@@ -27,6 +27,6 @@ pub struct LogLine {
     pub seq: u64,
     /// Where it was written.
     pub stream: Stream,
-    /// What was written, with the line ends it was written with.
+    /// What was written: one line without its line end, or one `console` call.
     pub text: String,
 }

@@ -1,0 +1,128 @@
+//! The wasmtime engine of the process: its settings, its pool of instances, and the clock that
+//! ticks every millisecond while something runs.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result};
+
+use crate::engine_settings::{MEMORY_RESERVATION_BYTES, WASM_STACK_BYTES, compiled_code_settings};
+
+/// The length of a tick: how long a guest runs before it is looked at.
+pub const TICK: Duration = Duration::from_millis(1);
+
+/// The ticker rests after this many ticks without a run.
+const IDLE_TICKS_MAX: u32 = 100;
+
+/// Memory of an instance that stays resident after a run, so that the next one finds its pages
+/// mapped; only those that were written to are set back.
+const KEEP_RESIDENT_BYTES: usize = 2 << 20;
+
+/// Makes the engine with room for `runs` at once. How much memory each may have is for its limits
+/// to say; the pool reserves addresses for the most that a module can declare.
+pub fn new_engine(runs: u32) -> Result<Engine> {
+    // A run may nest two calls (host function into guest), each on a stack of its own.
+    let stacks = runs * 3;
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_core_instances(runs)
+        .total_memories(runs)
+        .total_tables(runs * 2)
+        .total_stacks(stacks)
+        .max_tables_per_module(8)
+        .max_memories_per_module(4)
+        .max_memory_size(MEMORY_RESERVATION_BYTES as usize)
+        .table_elements(100_000)
+        .max_core_instance_size(4 << 20)
+        .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
+        .table_keep_resident(64 << 10)
+        .async_stack_keep_resident(64 << 10)
+        .pagemap_scan(Enabled::Auto);
+    let mut config = compiled_code_settings()?;
+    config.max_wasm_stack(WASM_STACK_BYTES);
+    // Room for what the host does on the guest's stack.
+    config.async_stack_size(WASM_STACK_BYTES + (1 << 20));
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    Engine::new(&config)
+}
+
+/// Moves the engine's epoch on, a tick at a time, while there are runs.
+pub struct Ticker {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    active: AtomicUsize,
+    resting: AtomicBool,
+    closed: AtomicBool,
+}
+
+/// Keeps the clock ticking while it lives.
+pub struct Ticking<'a>(&'a Ticker);
+
+impl Ticker {
+    pub fn start(engine: Engine) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            active: AtomicUsize::new(0),
+            resting: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+        });
+        let for_thread = shared.clone();
+        let thread = thread::Builder::new()
+            .name("ticker".to_owned())
+            .spawn(move || tick(&engine, &for_thread))?;
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    pub fn keep_ticking(&self) -> Ticking<'_> {
+        self.shared.active.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        if self.shared.resting.load(std::sync::atomic::Ordering::SeqCst) {
+            self.wake();
+        }
+        Ticking(self)
+    }
+
+    fn wake(&self) {
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
+    }
+}
+
+impl Drop for Ticking<'_> {
+    fn drop(&mut self) {
+        self.0.shared.active.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.shared.closed.store(true, Relaxed);
+        self.wake();
+        if let Some(thread) = self.thread.take() {
+            // The ticker cannot panic.
+            drop(thread.join());
+        }
+    }
+}
+
+fn tick(engine: &Engine, shared: &Shared) {
+    use std::sync::atomic::Ordering::SeqCst;
+    let mut idle_ticks = 0;
+    while !shared.closed.load(Relaxed) {
+        if idle_ticks < IDLE_TICKS_MAX {
+            thread::sleep(TICK);
+        } else {
+            shared.resting.store(true, SeqCst);
+            // A run that began before it could see us resting is seen here.
+            if shared.active.load(SeqCst) == 0 && !shared.closed.load(SeqCst) {
+                thread::park();
+            }
+            shared.resting.store(false, SeqCst);
+        }
+        engine.increment_epoch();
+        idle_ticks = if shared.active.load(SeqCst) == 0 { idle_ticks.saturating_add(1) } else { 0 };
+    }
+}

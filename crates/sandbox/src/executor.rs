@@ -1,0 +1,168 @@
+//! The compute threads. A run is a future that yields at every tick; the run that has used least
+//! processor time goes first, so a long run never holds up a short one.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::thread::JoinHandle;
+
+use async_task::{Builder, FallibleTask, Runnable};
+use parking_lot::{Condvar, Mutex};
+use tokio::runtime::Handle;
+
+use crate::meter::Meter;
+
+/// How much less the system favours compute threads than those that answer requests.
+const NICENESS: i32 = 5;
+
+type Slice = Runnable<Arc<Meter>>;
+
+/// The compute threads and the runs that wait for one.
+pub struct Executor {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+struct Shared {
+    /// Bounded by the number of runs that the pool of instances allows.
+    queue: Mutex<Queue>,
+    ready: Condvar,
+    /// The length of the queue, to be read without its lock.
+    waiting: AtomicUsize,
+    closed: AtomicBool,
+}
+
+#[derive(Default)]
+struct Queue {
+    runs: BinaryHeap<Waiting>,
+    arrivals: u64,
+}
+
+struct Waiting {
+    used_ns: u64,
+    arrival: u64,
+    slice: Slice,
+}
+
+impl Executor {
+    /// Starts `threads` compute threads. Guests' timers are those of `runtime`.
+    pub fn start(threads: usize, runtime: &Handle) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            queue: Mutex::default(),
+            ready: Condvar::new(),
+            waiting: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
+        });
+        let threads = (0..threads.max(1))
+            .map(|index| {
+                let (shared, runtime) = (shared.clone(), runtime.clone());
+                std::thread::Builder::new()
+                    .name(format!("compute-{index}"))
+                    .spawn(move || compute(&shared, &runtime))
+            })
+            .collect::<std::io::Result<_>>()?;
+        Ok(Self { shared, threads })
+    }
+
+    /// Whether a run waits for a thread; one that runs should then make room.
+    pub fn has_waiting(&self) -> bool {
+        self.shared.waiting.load(Relaxed) > 0
+    }
+
+    /// Runs a future to its end on the compute threads. Dropping the answer ends it.
+    pub fn spawn<F>(&self, future: F, meter: Arc<Meter>) -> FallibleTask<F::Output, Arc<Meter>>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let shared = self.shared.clone();
+        let schedule = move |slice: Slice| shared.push(slice);
+        let (slice, task) = Builder::new().metadata(meter).spawn(|_| future, schedule);
+        slice.schedule();
+        task.fallible()
+    }
+}
+
+impl Drop for Executor {
+    fn drop(&mut self) {
+        self.shared.closed.store(true, Relaxed);
+        {
+            let _queue = self.shared.queue.lock();
+            self.shared.ready.notify_all();
+        }
+        let this_thread = std::thread::current().id();
+        for thread in self.threads.drain(..) {
+            // The last run may hold the last reference to us, and then this is its own thread.
+            if thread.thread().id() != this_thread {
+                // A compute thread catches its runs' panics and has nothing else to tell.
+                drop(thread.join());
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn push(&self, slice: Slice) {
+        let used_ns = slice.metadata().cpu_ns();
+        let mut queue = self.queue.lock();
+        queue.arrivals += 1;
+        let arrival = queue.arrivals;
+        queue.runs.push(Waiting { used_ns, arrival, slice });
+        self.waiting.store(queue.runs.len(), Relaxed);
+        self.ready.notify_one();
+    }
+
+    /// The next slice to run; `None` when the threads are to end.
+    fn pop(&self) -> Option<Slice> {
+        let mut queue = self.queue.lock();
+        loop {
+            if self.closed.load(Relaxed) {
+                return None;
+            }
+            if let Some(next) = queue.runs.pop() {
+                self.waiting.store(queue.runs.len(), Relaxed);
+                return Some(next.slice);
+            }
+            self.ready.wait(&mut queue);
+        }
+    }
+}
+
+fn compute(shared: &Shared, runtime: &Handle) {
+    let _timers = runtime.enter();
+    // Not being allowed to be nice is no reason not to run.
+    drop(rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS));
+    while let Some(slice) = shared.pop() {
+        let meter = slice.metadata().clone();
+        meter.begin_slice();
+        // A panic here is a fault of ours: that run ends as one, and the thread goes on.
+        if catch_unwind(AssertUnwindSafe(|| slice.run())).is_err() {
+            tracing::error!("a run panicked inside the sandbox");
+        }
+        meter.end_slice();
+    }
+}
+
+impl Ord for Waiting {
+    /// The greatest is the one that has used least, and of those the one that came first.
+    fn cmp(&self, other: &Self) -> Ordering {
+        (other.used_ns, other.arrival).cmp(&(self.used_ns, self.arrival))
+    }
+}
+
+impl PartialOrd for Waiting {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Waiting {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Waiting {}

@@ -1,0 +1,253 @@
+//! Compiled artifacts: how they are compiled, within bounds, and where compiled code is kept.
+
+use std::fs;
+use std::hash::{Hash, Hasher};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quick_cache::{Weighter, sync::Cache};
+use runabout_protocol::{Arguments, Digest, Form, Language};
+use tokio::sync::Mutex;
+use wasmtime::{Engine, FuncType, InstancePre, Linker, Module};
+
+use crate::accept::{Rejection, exports_of};
+use crate::guest::Guest;
+use crate::quickjs::Script;
+use crate::wasi::{Input, decode_bytes};
+use crate::{Error, imports, wasm};
+
+/// How long a compilation may take before its caller is told that it costs too much.
+const COMPILE_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// Compiled code kept in memory.
+const CACHE_BYTES_MAX: u64 = 512 << 20;
+
+/// A compiled artifact, ready to run any number of times.
+pub struct Program {
+    digest: Digest,
+    pub(crate) kind: Kind,
+}
+
+pub(crate) enum Kind {
+    Js(Script),
+    Wasm { pre: InstancePre<Guest>, functions: Vec<(String, FuncType)>, imports_wasi: bool },
+    Wasi(InstancePre<Guest>),
+}
+
+impl Program {
+    /// The artifact's digest.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Checks a call before it is accepted.
+    ///
+    /// # Errors
+    /// [`Error::BadCall`]: no such export, or arguments that do not fit it.
+    pub fn check(&self, export: Option<&str>, args: &Arguments) -> Result<(), Error> {
+        match &self.kind {
+            Kind::Js(script) => {
+                if args.encoding.is_some() {
+                    decode_bytes(args)?;
+                }
+                js_export(script, export).map(drop)
+            }
+            Kind::Wasm { functions, .. } => wasm::bind(functions, export, args).map(drop),
+            Kind::Wasi(_) => match export {
+                None | Some("_start") => Input::read(args, None).map(drop),
+                Some(other) => Err(Error::unknown_export(other, "_start")),
+            },
+        }
+    }
+}
+
+/// The export that a call of JavaScript means; `None` for a script, which has none.
+pub(crate) fn js_export(script: &Script, export: Option<&str>) -> Result<Option<String>, Error> {
+    let exports = &script.exports;
+    let names = || exports.join(", ");
+    match (script.form, export) {
+        (Form::Script, None) => Ok(None),
+        (Form::Script, Some(_)) => {
+            Err(Error::no_export("a script has no exports; it runs top to bottom".to_owned()))
+        }
+        (Form::Module, Some(wanted)) if exports.iter().any(|name| name == wanted) => {
+            Ok(Some(wanted.to_owned()))
+        }
+        (Form::Module, Some(wanted)) => Err(Error::unknown_export(wanted, &names())),
+        (Form::Module, None) if exports.iter().any(|name| name == "default") => {
+            Ok(Some("default".to_owned()))
+        }
+        (Form::Module, None) => match &exports[..] {
+            [] => Err(Error::no_export("the module exports nothing to call".to_owned())),
+            [only] => Ok(Some(only.clone())),
+            _ => Err(Error::no_export(format!("name the export to call: {}", names()))),
+        },
+    }
+}
+
+#[derive(Clone)]
+struct CodeSize;
+
+impl Weighter<Digest, Arc<Program>> for CodeSize {
+    fn weight(&self, _digest: &Digest, program: &Arc<Program>) -> u64 {
+        let code = match &program.kind {
+            Kind::Js(script) => script.source.len(),
+            Kind::Wasm { pre, .. } | Kind::Wasi(pre) => {
+                let range = pre.module().image_range();
+                range.end.addr() - range.start.addr()
+            }
+        };
+        code as u64 + 4096
+    }
+}
+
+/// Compiles artifacts and keeps what it compiled, in memory and on disk.
+pub(crate) struct Compiler {
+    engine: Engine,
+    linker: Linker<Guest>,
+    programs: Cache<Digest, Arc<Program>, CodeSize>,
+    /// Who holds it compiles; the others wait, each within its own caller's time.
+    one_at_a_time: Arc<Mutex<()>>,
+    folder: Option<PathBuf>,
+}
+
+impl Compiler {
+    pub fn new(engine: &Engine, folder: Option<PathBuf>) -> Result<Self, Error> {
+        if let Some(folder) = &folder {
+            create_private(folder).map_err(|error| {
+                Error::Engine(format!("failed to create {}: {error}", folder.display()))
+            })?;
+        }
+        Ok(Self {
+            engine: engine.clone(),
+            linker: imports::linker(engine).map_err(Error::engine)?,
+            programs: Cache::with_weighter(1024, CACHE_BYTES_MAX, CodeSize),
+            one_at_a_time: Arc::default(),
+            folder,
+        })
+    }
+
+    pub fn prepared(&self, digest: Digest) -> Option<Arc<Program>> {
+        self.programs.get(&digest)
+    }
+
+    pub async fn prepare(
+        &self,
+        digest: Digest,
+        language: Language,
+        form: Option<Form>,
+        bytes: Bytes,
+    ) -> Result<Arc<Program>, Error> {
+        if let Some(program) = self.prepared(digest) {
+            return Ok(program);
+        }
+        let kind = match language {
+            Language::Js => {
+                let exports = exports_of(&String::from_utf8_lossy(&bytes));
+                Kind::Js(Script { source: bytes, form: form.unwrap_or(Form::Script), exports })
+            }
+            Language::Wasm | Language::Wasi => {
+                let turn = self.one_at_a_time.clone().lock_owned();
+                let turn =
+                    tokio::time::timeout(COMPILE_TIME_MAX, turn).await.map_err(|_| too_slow())?;
+                // Somebody else may have compiled it while we waited.
+                if let Some(program) = self.prepared(digest) {
+                    return Ok(program);
+                }
+                let module = self.module(digest, bytes, turn).await?;
+                self.link(&module, language)?
+            }
+        };
+        let program = Arc::new(Program { digest, kind });
+        self.programs.insert(digest, program.clone());
+        Ok(program)
+    }
+
+    /// Compiles off the threads that run functions and answer requests.
+    async fn module(
+        &self,
+        digest: Digest,
+        bytes: Bytes,
+        turn: tokio::sync::OwnedMutexGuard<()>,
+    ) -> Result<Module, Error> {
+        let engine = self.engine.clone();
+        let path = self.folder.as_ref().map(|folder| folder.join(file_name(&engine, digest)));
+        let compiling = tokio::task::spawn_blocking(move || {
+            // Held until compiling has ended, even if nobody waits for it any more.
+            let _turn = turn;
+            load_or_compile(&engine, path.as_deref(), &bytes)
+        });
+        match tokio::time::timeout(COMPILE_TIME_MAX, compiling).await {
+            Ok(Ok(compiled)) => compiled,
+            Ok(Err(panicked)) => Err(Error::Engine(format!("compiling failed: {panicked}"))),
+            Err(_) => Err(too_slow()),
+        }
+    }
+
+    fn link(&self, module: &Module, language: Language) -> Result<Kind, Error> {
+        let pre = self.linker.instantiate_pre(module).map_err(|error| {
+            Rejection::new("unknown_import", format!("cannot be linked: {error:#}"))
+        })?;
+        Ok(match language {
+            Language::Wasi => Kind::Wasi(pre),
+            _ => Kind::Wasm {
+                functions: wasm::exported_functions(module),
+                imports_wasi: module.imports().any(|import| import.module().starts_with("wasi")),
+                pre,
+            },
+        })
+    }
+}
+
+fn too_slow() -> Error {
+    let message = format!("compiling took longer than {} s", COMPILE_TIME_MAX.as_secs());
+    Error::Rejected(Rejection::new("compile_too_costly", message))
+}
+
+/// Compiled code fits one artifact under one engine, one set of settings and one processor.
+fn file_name(engine: &Engine, digest: Digest) -> String {
+    let mut hasher = std::hash::DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    format!("{}-{:016x}.cwasm", digest.hex(), hasher.finish())
+}
+
+fn load_or_compile(engine: &Engine, path: Option<&Path>, bytes: &[u8]) -> Result<Module, Error> {
+    if let Some(path) = path.filter(|path| path.exists()) {
+        // SAFETY: the folder is ours alone (mode 0700) and holds what `keep` below wrote there,
+        // whole or not at all. Whoever can write to it can already act as us.
+        #[expect(unsafe_code, reason = "loading ahead-of-time compiled code is unsafe by nature")]
+        let loaded = unsafe { Module::deserialize_file(engine, path) };
+        match loaded {
+            Ok(module) => return Ok(module),
+            Err(error) => {
+                tracing::warn!(%error, ?path, "compiled code did not load; compiling again")
+            }
+        }
+    }
+    let module = Module::new(engine, bytes).map_err(|error| {
+        Rejection::new("invalid_wasm", format!("cannot be compiled: {error:#}"))
+    })?;
+    if let Some(path) = path
+        && let Err(error) = keep(&module, path)
+    {
+        // It runs from memory, and is compiled again after a restart.
+        tracing::warn!(%error, ?path, "compiled code could not be kept");
+    }
+    Ok(module)
+}
+
+fn keep(module: &Module, path: &Path) -> std::io::Result<()> {
+    let code = module.serialize().map_err(std::io::Error::other)?;
+    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
+    fs::File::create(&temporary)?.write_all(&code)?;
+    fs::rename(&temporary, path)
+}
+
+fn create_private(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o700))
+}

@@ -1,0 +1,171 @@
+//! What QuickJS imports: a coarse clock, randomness, and the host functions that the prelude calls
+//! by name. Answers go back as new values on the guest's heap.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use runabout_protocol::{Checkpoint, Encoding, Json, Stream};
+use wasmtime::{Caller, Engine, Extern, Linker, Result, bail, format_err};
+
+use super::vm::Vm;
+use crate::guest::Guest;
+use crate::host::CHECKPOINT_BYTES_MAX;
+use crate::wasi::CoarseClock;
+
+const SUCCESS: i32 = 0;
+const NOT_SUPPORTED: i32 = 52;
+
+/// How many bytes of a name are looked at; every host function's is shorter.
+const NAME_BYTES_MAX: u32 = 16;
+
+/// How much of a progress message is read.
+const MESSAGE_BYTES_MAX: usize = 1 << 10;
+
+/// All that `quickjs.wasm` imports.
+pub fn linker(engine: &Engine) -> Result<Linker<Guest>> {
+    let mut linker = Linker::new(engine);
+    // Every run is in UTC.
+    linker.func_wrap("env", "host_get_timezone_offset", |_: i32, _: i32| 0)?;
+    linker.func_wrap("env", "host_interrupt", || 0)?;
+    linker.func_wrap("env", "host_module_normalize", |_: i32, _: i32| 0)?;
+    linker.func_wrap("env", "host_module_load", |_: i32, _: i32| 0)?;
+    linker.func_wrap_async(
+        "env",
+        "host_promise_rejection",
+        |mut caller: Caller<'_, Guest>, (promise, reason, is_handled): (u32, u32, i32)| {
+            Box::new(async move {
+                Vm::of(&mut caller).rejection(promise, reason, is_handled != 0).await
+            })
+        },
+    )?;
+    linker.func_wrap_async(
+        "env",
+        "host_call",
+        |mut caller: Caller<'_, Guest>,
+         (name, name_length, _this, count, values): (u32, u32, u32, u32, u32)| {
+            Box::new(async move {
+                let mut vm = Vm::of(&mut caller);
+                let name = vm.read(name, name_length.min(NAME_BYTES_MAX))?.to_vec();
+                let handles = vm.read(values, count.saturating_mul(4))?;
+                let handles: Vec<u32> = handles
+                    .chunks_exact(4)
+                    .map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]))
+                    .collect();
+                host_call(&mut vm, &name, &handles).await
+            })
+        },
+    )?;
+    wasi(&mut linker)?;
+    Ok(linker)
+}
+
+async fn host_call(vm: &mut Vm<'_>, name: &[u8], arguments: &[u32]) -> Result<u32> {
+    match (name, arguments) {
+        (b"log", [stream, text]) => log(vm, *stream, *text).await,
+        (b"progress", [fraction, message]) => progress(vm, *fraction, *message).await,
+        (b"checkpoint", [kind, state]) => checkpoint(vm, *kind, *state).await,
+        (b"random", [array]) => {
+            let (address, length) = vm.bytes_at(*array).await?;
+            let mut bytes = vec![0; length as usize];
+            fill_random(&mut bytes)?;
+            vm.write(address, &bytes)?;
+            vm.undefined().await
+        }
+        (b"encode", [text]) => {
+            let (address, length) = vm.text_at(*text).await?;
+            let array = vm.new_uint8_array_at((address, length)).await?;
+            vm.free_text(address).await?;
+            Ok(array)
+        }
+        (b"decode", [bytes, fatal]) => decode(vm, *bytes, *fatal).await,
+        _ => bail!("no host function {}", String::from_utf8_lossy(name)),
+    }
+}
+
+async fn log(vm: &mut Vm<'_>, stream: u32, text: u32) -> Result<u32> {
+    let stream = if vm.number(stream).await? == 1.0 { Stream::Stdout } else { Stream::Stderr };
+    let left = vm.guest().host.lock().output_left();
+    // One byte more than fits, so that the cut is noticed.
+    let line = vm.text_start(text, left + 1).await?;
+    vm.guest().host.lock().log_line(stream, &line);
+    vm.undefined().await
+}
+
+async fn progress(vm: &mut Vm<'_>, fraction: u32, message: u32) -> Result<u32> {
+    let fraction = vm.number(fraction).await?;
+    let message = vm.text_start(message, MESSAGE_BYTES_MAX).await?;
+    vm.guest().host.lock().progress(fraction, &message);
+    vm.undefined().await
+}
+
+/// Answers with a text if the state is refused.
+async fn checkpoint(vm: &mut Vm<'_>, kind: u32, state: u32) -> Result<u32> {
+    let is_bytes = vm.number(kind).await? == 1.0;
+    let bytes = match is_bytes {
+        true => vm.bytes(state, CHECKPOINT_BYTES_MAX).await?,
+        false => vm.text(state, CHECKPOINT_BYTES_MAX).await?,
+    };
+    let Some(bytes) = bytes else {
+        return vm.new_string(b"a checkpoint has 1 MiB at the most").await;
+    };
+    let checkpoint = match is_bytes {
+        true => Checkpoint {
+            state: Json::string(&BASE64_STANDARD.encode(bytes)),
+            encoding: Some(Encoding::Base64),
+        },
+        false => Checkpoint { state: Json::parse(String::from_utf8(bytes)?)?, encoding: None },
+    };
+    vm.guest().host.lock().checkpoint(checkpoint);
+    vm.undefined().await
+}
+
+/// Answers with undefined if the bytes must be valid and are not.
+async fn decode(vm: &mut Vm<'_>, bytes: u32, fatal: u32) -> Result<u32> {
+    let (address, length) = vm.bytes_at(bytes).await?;
+    let is_valid = std::str::from_utf8(vm.read(address, length)?).is_ok();
+    if is_valid {
+        return vm.new_string_at((address, length)).await;
+    }
+    if vm.number(fatal).await? == 1.0 {
+        return vm.undefined().await;
+    }
+    let text = String::from_utf8_lossy(vm.read(address, length)?).into_owned();
+    vm.new_string(text.as_bytes()).await
+}
+
+fn fill_random(bytes: &mut [u8]) -> Result<()> {
+    getrandom::fill(bytes).map_err(|error| format_err!("no randomness: {error}"))
+}
+
+fn wasi(linker: &mut Linker<Guest>) -> Result<()> {
+    let wasi = "wasi_snapshot_preview1";
+    linker.func_wrap(
+        wasi,
+        "clock_time_get",
+        |mut caller: Caller<'_, Guest>, _: i32, _: i64, result: u32| {
+            let now_ns = CoarseClock::wall().as_nanos() as u64;
+            write(&mut caller, result, &now_ns.to_le_bytes())
+        },
+    )?;
+    linker.func_wrap(
+        wasi,
+        "random_get",
+        |mut caller: Caller<'_, Guest>, address: u32, length: u32| {
+            // QuickJS asks for a few bytes to seed its hash tables.
+            let mut bytes = vec![0; length.min(4096) as usize];
+            fill_random(&mut bytes)?;
+            write(&mut caller, address, &bytes)
+        },
+    )?;
+    linker.func_wrap(wasi, "fd_close", |_: i32| NOT_SUPPORTED)?;
+    linker.func_wrap(wasi, "fd_fdstat_get", |_: i32, _: i32| NOT_SUPPORTED)?;
+    linker.func_wrap(wasi, "fd_seek", |_: i32, _: i64, _: i32, _: i32| NOT_SUPPORTED)?;
+    linker.func_wrap(wasi, "fd_write", |_: i32, _: i32, _: i32, _: i32| NOT_SUPPORTED)?;
+    Ok(())
+}
+
+fn write(caller: &mut Caller<'_, Guest>, address: u32, bytes: &[u8]) -> Result<i32> {
+    let memory = caller.get_export("memory").and_then(Extern::into_memory);
+    let memory = memory.ok_or_else(|| format_err!("quickjs.wasm exports no memory"))?;
+    memory.write(caller, address as usize, bytes)?;
+    Ok(SUCCESS)
+}

@@ -1,0 +1,407 @@
+//! One QuickJS instance, spoken to through its C API. Addresses and handles are guest addresses;
+//! a handle is a `JSValue` on the guest's heap, and nothing is freed, as the run ends with it.
+
+use wasmtime::{
+    AsContextMut, Extern, Instance, Memory, Module, ModuleExport, Result, Store, StoreContextMut,
+    WasmParams, WasmResults, bail, format_err,
+};
+
+use super::layout;
+use crate::guest::Guest;
+use runabout_protocol::Outcome;
+
+/// How source is evaluated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evaluation {
+    Script,
+    /// A script with a top-level `await`.
+    AsyncScript,
+    Module,
+}
+
+impl Evaluation {
+    /// QuickJS's `JS_EVAL_*` flags.
+    fn flags(self) -> i32 {
+        match self {
+            Self::Script => 0,
+            Self::Module => 1,
+            Self::AsyncScript => 1 << 7,
+        }
+    }
+}
+
+/// Where the prelude says the run stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Pending,
+    Returned,
+    ReturnedBytes,
+    Threw,
+}
+
+/// What the prelude tells the host without being called.
+pub struct Mail {
+    pub state: State,
+    pub next_timer_ms: u64,
+    pub timers: usize,
+}
+
+macro_rules! exports {
+    ($($name:ident),* $(,)?) => {
+        /// The C API's exports, looked up once.
+        #[derive(Clone)]
+        pub struct Exports {
+            memory: ModuleExport,
+            $($name: ModuleExport,)*
+        }
+
+        impl Exports {
+            /// # Errors
+            /// The module is no `quickjs.wasm`.
+            pub fn find(module: &Module) -> Result<Self> {
+                let find = |name: &str| {
+                    let export = module.get_export_index(name);
+                    export.ok_or_else(|| format_err!("quickjs.wasm has no export {name}"))
+                };
+                Ok(Self { memory: find("memory")?, $($name: find(stringify!($name))?,)* })
+            }
+        }
+    };
+}
+
+exports!(
+    qjs_call,
+    qjs_eval,
+    qjs_execute_pending_job,
+    qjs_free_cstring,
+    qjs_get_array_buffer,
+    qjs_get_exception,
+    qjs_get_float64,
+    qjs_get_string_len,
+    qjs_get_typed_array_buffer,
+    qjs_get_undefined,
+    qjs_get_value_ptr,
+    qjs_is_exception,
+    qjs_is_promise,
+    qjs_new_string,
+    qjs_new_uint8_array,
+    wasm_free,
+    wasm_malloc,
+);
+
+/// What is kept beside a QuickJS instance.
+pub struct JsState {
+    instance: Instance,
+    memory: Memory,
+    exports: std::sync::Arc<Exports>,
+    is_async_script: bool,
+    /// Rejected promises that nobody has handled yet: identity and reason.
+    rejections: Vec<(u32, u32)>,
+}
+
+impl JsState {
+    /// # Errors
+    /// The instance is none of QuickJS.
+    pub fn new(
+        instance: Instance,
+        store: &mut Store<Guest>,
+        exports: std::sync::Arc<Exports>,
+    ) -> Result<Self> {
+        let memory = instance
+            .get_module_export(&mut *store, &exports.memory)
+            .and_then(Extern::into_memory)
+            .ok_or_else(|| format_err!("quickjs.wasm exports no memory"))?;
+        Ok(Self { instance, memory, exports, is_async_script: false, rejections: Vec::new() })
+    }
+}
+
+/// A QuickJS instance at work.
+pub struct Vm<'a> {
+    store: StoreContextMut<'a, Guest>,
+}
+
+macro_rules! api {
+    ($self:ident.$name:ident($params:expr)) => {{
+        let export = $self.js().exports.$name.clone();
+        $self.call(&export, stringify!($name), $params).await
+    }};
+}
+
+impl<'a> Vm<'a> {
+    /// The store's guest must be one of QuickJS.
+    pub fn of(store: &'a mut impl AsContextMut<Data = Guest>) -> Self {
+        Self { store: store.as_context_mut() }
+    }
+
+    fn js(&self) -> &JsState {
+        self.store.data().js.as_ref().expect("a QuickJS store is given its state before it is used")
+    }
+
+    fn js_mut(&mut self) -> &mut JsState {
+        let js = self.store.data_mut().js.as_mut();
+        js.expect("a QuickJS store is given its state before it is used")
+    }
+
+    async fn call<P, R>(&mut self, export: &ModuleExport, name: &str, params: P) -> Result<R>
+    where
+        P: WasmParams + Sync,
+        R: WasmResults + Sync,
+    {
+        let instance = self.js().instance;
+        let function = instance
+            .get_module_export(&mut self.store, export)
+            .and_then(Extern::into_func)
+            .ok_or_else(|| format_err!("quickjs.wasm has no function {name}"))?;
+        function.typed::<P, R>(&self.store)?.call_async(&mut self.store, params).await
+    }
+
+    pub fn guest(&self) -> &Guest {
+        self.store.data()
+    }
+
+    pub fn out_of_memory(&self) -> Option<Outcome> {
+        self.guest().meter.out_of_memory()
+    }
+
+    pub fn is_async_script(&self) -> bool {
+        self.js().is_async_script
+    }
+
+    /// Gives `Math.random` a seed of its own: the snapshot's is the same for every run.
+    pub fn seed_random(&mut self) -> Result<()> {
+        let seed = getrandom::u64().map_err(|error| format_err!("no randomness: {error}"))?;
+        // The generator never leaves zero.
+        self.write(layout::RANDOM_STATE, &seed.max(1).to_le_bytes())
+    }
+
+    /// When the run began, in milliseconds since 1970, for `performance`.
+    pub fn set_start(&mut self, started_ms: u64) -> Result<()> {
+        self.write(layout::MAIL + 24, &(started_ms as f64).to_le_bytes())
+    }
+
+    pub async fn eval(&mut self, source: &[u8], evaluation: Evaluation) -> Result<u32> {
+        self.js_mut().is_async_script = evaluation == Evaluation::AsyncScript;
+        let address = if source.len() < layout::SOURCE_BYTES_MAX as usize {
+            self.write(layout::SOURCE, source)?;
+            layout::SOURCE
+        } else {
+            self.allocate(source, b"\0").await?
+        };
+        let params = (address, source.len() as u32, layout::FILE_NAME, evaluation.flags());
+        api!(self.qjs_eval(params))
+    }
+
+    /// Calls one of the prelude's entry points, none of which throws.
+    pub async fn call_entry(&mut self, entry: u32, arguments: &[u32]) -> Result<()> {
+        self.call_function(entry, arguments).await.map(drop)
+    }
+
+    /// How the run ended.
+    pub async fn take(&mut self) -> Result<u32> {
+        self.call_function(layout::TAKE, &[]).await
+    }
+
+    async fn call_function(&mut self, function: u32, arguments: &[u32]) -> Result<u32> {
+        let list: Vec<u8> = arguments.iter().flat_map(|handle| handle.to_le_bytes()).collect();
+        let address = if list.len() <= 64 {
+            self.write(layout::SCRATCH, &list)?;
+            layout::SCRATCH
+        } else {
+            self.allocate(&list, &[]).await?
+        };
+        let params = (function, layout::UNDEFINED, arguments.len() as u32, address);
+        let value: u32 = api!(self.qjs_call(params))?;
+        if self.is_exception(value).await? {
+            // Only a lack of memory, or of stack, stops the prelude itself.
+            bail!("out of memory");
+        }
+        Ok(value)
+    }
+
+    /// Runs promise jobs until there are none.
+    pub async fn run_jobs(&mut self) -> Result<()> {
+        loop {
+            let ran: i32 = api!(self.qjs_execute_pending_job(()))?;
+            match ran {
+                0 => return Ok(()),
+                1.. => {}
+                _ => {
+                    let error = self.exception().await?;
+                    self.call_entry(layout::FAIL, &[error]).await?;
+                }
+            }
+        }
+    }
+
+    pub async fn is_exception(&mut self, value: u32) -> Result<bool> {
+        let yes: i32 = api!(self.qjs_is_exception(value))?;
+        Ok(yes != 0)
+    }
+
+    pub async fn is_promise(&mut self, value: u32) -> Result<bool> {
+        let yes: i32 = api!(self.qjs_is_promise(value))?;
+        Ok(yes != 0)
+    }
+
+    pub async fn exception(&mut self) -> Result<u32> {
+        api!(self.qjs_get_exception(()))
+    }
+
+    pub async fn undefined(&mut self) -> Result<u32> {
+        api!(self.qjs_get_undefined(()))
+    }
+
+    pub async fn number(&mut self, value: u32) -> Result<f64> {
+        api!(self.qjs_get_float64(value))
+    }
+
+    pub async fn new_string(&mut self, text: &[u8]) -> Result<u32> {
+        let address = self.allocate(text, &[]).await?;
+        let value: u32 = api!(self.qjs_new_string((address, text.len() as u32)))?;
+        let _: () = api!(self.wasm_free(address))?;
+        self.created(value).await
+    }
+
+    /// A string of bytes that are in guest memory already.
+    pub async fn new_string_at(&mut self, (address, length): (u32, u32)) -> Result<u32> {
+        let value: u32 = api!(self.qjs_new_string((address, length)))?;
+        self.created(value).await
+    }
+
+    pub async fn new_uint8_array(&mut self, bytes: &[u8]) -> Result<u32> {
+        let address = self.allocate(bytes, &[]).await?;
+        let value = self.new_uint8_array_at((address, bytes.len() as u32)).await?;
+        let _: () = api!(self.wasm_free(address))?;
+        Ok(value)
+    }
+
+    /// An array with a copy of bytes that are in guest memory already.
+    pub async fn new_uint8_array_at(&mut self, (address, length): (u32, u32)) -> Result<u32> {
+        let value: u32 = api!(self.qjs_new_uint8_array((address, length)))?;
+        self.created(value).await
+    }
+
+    async fn created(&mut self, value: u32) -> Result<u32> {
+        if self.is_exception(value).await? {
+            bail!("out of memory");
+        }
+        Ok(value)
+    }
+
+    /// Where a string's UTF-8 is; the caller frees it with [`Self::free_text`].
+    pub async fn text_at(&mut self, value: u32) -> Result<(u32, u32)> {
+        let length_at = self.allocate(&[0; 4], &[]).await?;
+        let address: u32 = api!(self.qjs_get_string_len((value, length_at)))?;
+        let length = self.read_u32(length_at)?;
+        let _: () = api!(self.wasm_free(length_at))?;
+        if address == 0 {
+            bail!("out of memory");
+        }
+        Ok((address, length))
+    }
+
+    pub async fn free_text(&mut self, address: u32) -> Result<()> {
+        api!(self.qjs_free_cstring(address))
+    }
+
+    /// A string's UTF-8, `None` if it is longer than `bytes_max`.
+    pub async fn text(&mut self, value: u32, bytes_max: usize) -> Result<Option<Vec<u8>>> {
+        let (address, length) = self.text_at(value).await?;
+        let text = match length as usize > bytes_max {
+            true => None,
+            false => Some(self.read(address, length)?.to_vec()),
+        };
+        self.free_text(address).await?;
+        Ok(text)
+    }
+
+    /// The first bytes of a string's UTF-8, `bytes_max` at the most.
+    pub async fn text_start(&mut self, value: u32, bytes_max: usize) -> Result<Vec<u8>> {
+        let (address, length) = self.text_at(value).await?;
+        let text = self.read(address, length.min(bytes_max as u32))?.to_vec();
+        self.free_text(address).await?;
+        Ok(text)
+    }
+
+    /// Where a `Uint8Array`'s bytes are.
+    pub async fn bytes_at(&mut self, value: u32) -> Result<(u32, u32)> {
+        let numbers = self.allocate(&[0; 16], &[]).await?;
+        let params = (value, numbers, numbers + 4, numbers + 8);
+        let buffer: u32 = api!(self.qjs_get_typed_array_buffer(params))?;
+        if self.is_exception(buffer).await? {
+            bail!("a detached array has no bytes");
+        }
+        let (offset, length) = (self.read_u32(numbers)?, self.read_u32(numbers + 4)?);
+        let start: u32 = api!(self.qjs_get_array_buffer((buffer, numbers + 12)))?;
+        Ok((start.wrapping_add(offset), length))
+    }
+
+    /// A `Uint8Array`'s bytes, `None` if there are more than `bytes_max`.
+    pub async fn bytes(&mut self, value: u32, bytes_max: usize) -> Result<Option<Vec<u8>>> {
+        let (address, length) = self.bytes_at(value).await?;
+        if length as usize > bytes_max {
+            return Ok(None);
+        }
+        Ok(Some(self.read(address, length)?.to_vec()))
+    }
+
+    pub async fn rejection(&mut self, promise: u32, reason: u32, is_handled: bool) -> Result<()> {
+        let identity: u32 = api!(self.qjs_get_value_ptr(promise))?;
+        let rejections = &mut self.js_mut().rejections;
+        if is_handled {
+            rejections.retain(|(other, _)| *other != identity);
+        } else {
+            rejections.push((identity, reason));
+        }
+        Ok(())
+    }
+
+    /// The reason of the first rejection that nobody handled.
+    pub fn unhandled_rejection(&self) -> Option<u32> {
+        self.js().rejections.first().map(|(_, reason)| *reason)
+    }
+
+    pub fn mail(&self) -> Result<Mail> {
+        let bytes = self.read(layout::MAIL, 24)?;
+        let number = |at: usize| {
+            let mut word = [0; 8];
+            word.copy_from_slice(&bytes[at * 8..at * 8 + 8]);
+            f64::from_le_bytes(word)
+        };
+        let state = match number(0) as u8 {
+            0 => State::Pending,
+            1 => State::Returned,
+            2 => State::ReturnedBytes,
+            _ => State::Threw,
+        };
+        Ok(Mail { state, next_timer_ms: number(1) as u64, timers: number(2) as usize })
+    }
+
+    /// Copies bytes, and then others, into new guest memory.
+    async fn allocate(&mut self, bytes: &[u8], end: &[u8]) -> Result<u32> {
+        let address: u32 = api!(self.wasm_malloc((bytes.len() + end.len()) as u32))?;
+        if address == 0 {
+            bail!("out of memory");
+        }
+        self.write(address, bytes)?;
+        self.write(address + bytes.len() as u32, end)?;
+        Ok(address)
+    }
+
+    pub fn read(&self, address: u32, length: u32) -> Result<&[u8]> {
+        let (start, end) = (address as usize, address as usize + length as usize);
+        let data = self.js().memory.data(&self.store);
+        data.get(start..end).ok_or_else(|| format_err!("an address outside memory"))
+    }
+
+    fn read_u32(&self, address: u32) -> Result<u32> {
+        let mut word = [0; 4];
+        word.copy_from_slice(self.read(address, 4)?);
+        Ok(u32::from_le_bytes(word))
+    }
+
+    pub fn write(&mut self, address: u32, bytes: &[u8]) -> Result<()> {
+        let memory = self.js().memory;
+        Ok(memory.write(&mut self.store, address as usize, bytes)?)
+    }
+}

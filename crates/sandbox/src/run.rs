@@ -1,0 +1,125 @@
+//! One run, from its arguments to its report. Its first slice is on the caller's thread, where a
+//! short run ends without ever changing threads; what is longer moves to the compute threads.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use parking_lot::Mutex;
+use runabout_protocol::{LimitKind, Outcome};
+use wasmtime::Store;
+
+use crate::accept::user_stack;
+use crate::guest::{Guest, new_store};
+use crate::host::Host;
+use crate::invocation::{Invocation, Report};
+use crate::meter::{Meter, Stop};
+use crate::program::{Kind, Program, js_export};
+use crate::{Error, Inner, quickjs, wasi, wasm};
+
+pub async fn run(
+    inner: &Arc<Inner>,
+    program: &Arc<Program>,
+    invocation: Invocation,
+) -> Result<Report, Error> {
+    let permit = inner.permits.acquire().await;
+    let _permit = permit.map_err(|_| Error::Engine("the sandbox is closed".to_owned()))?;
+    let cancel = invocation.cancel.clone();
+    let meter = Arc::new(Meter::new(invocation.limits, cancel, inner.memory.clone()));
+    let _abandon = AbandonOnDrop(meter.clone());
+
+    let whole = supervised(inner.clone(), program.clone(), invocation, meter.clone());
+    let mut whole = Box::pin(whole);
+    meter.begin_slice();
+    // Whatever it waits for, it is polled again on a compute thread.
+    let first = whole.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    meter.end_slice();
+    if let Poll::Ready(report) = first {
+        return report;
+    }
+    meter.move_in();
+    let report = inner.executor.spawn(whole, meter).await;
+    report.ok_or_else(|| Error::Engine("the run failed inside the sandbox".to_owned()))?
+}
+
+/// Tells a run whose caller has gone to stop at its next tick.
+struct AbandonOnDrop(Arc<Meter>);
+
+impl Drop for AbandonOnDrop {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
+}
+
+/// Runs, and watches over times when the guest waits and cannot be looked at.
+async fn supervised(
+    inner: Arc<Inner>,
+    program: Arc<Program>,
+    invocation: Invocation,
+    meter: Arc<Meter>,
+) -> Result<Report, Error> {
+    let _ticking = inner.ticker.keep_ticking();
+    let host =
+        Arc::new(Mutex::new(Host::new(invocation.observer.clone(), invocation.task.clone())));
+    let outcome = {
+        let run = execute(&inner, &program, invocation, meter.clone(), host.clone());
+        tokio::select! {
+            biased;
+            outcome = run => outcome?,
+            () = meter.cancel().cancelled() => Stop::Cancelled.outcome(meter.limits()),
+            () = tokio::time::sleep_until(meter.deadline().into()) => {
+                Stop::TimedOut(LimitKind::Wall).outcome(meter.limits())
+            }
+        }
+    };
+    let mut host = host.lock();
+    host.flush();
+    let usage = meter.usage();
+    Ok(Report { outcome, usage, output_truncated: host.output_truncated })
+}
+
+async fn execute(
+    inner: &Arc<Inner>,
+    program: &Program,
+    invocation: Invocation,
+    meter: Arc<Meter>,
+    host: Arc<Mutex<Host>>,
+) -> Result<Outcome, Error> {
+    let Invocation { export, args, stdin, task, .. } = invocation;
+    let mut guest = Guest::new(meter, host);
+    match &program.kind {
+        Kind::Js(script) => {
+            let export = js_export(script, export.as_deref())?;
+            let input = quickjs::Input::read(export, args, task)?;
+            let mut store = store(inner, guest);
+            let outcome = inner.quickjs.run(&mut store, script, input).await;
+            Ok(with_user_lines(outcome, &script.source))
+        }
+        Kind::Wasm { pre, functions, imports_wasi } => {
+            let call = wasm::bind(functions, export.as_deref(), &args)?;
+            if *imports_wasi {
+                guest.wasi = Some(wasi::library_context(&guest.host));
+            }
+            Ok(wasm::call(&mut store(inner, guest), pre, call).await)
+        }
+        Kind::Wasi(pre) => {
+            let input = wasi::Input::read(&args, stdin.as_ref())?;
+            Ok(wasi::run(&mut store(inner, guest), pre, input).await)
+        }
+    }
+}
+
+fn store(inner: &Inner, guest: Guest) -> Store<Guest> {
+    new_store(&inner.engine, &inner.executor, guest)
+}
+
+/// Stack traces speak of the source as the user wrote it.
+fn with_user_lines(outcome: Outcome, code: &[u8]) -> Outcome {
+    match outcome {
+        Outcome::Threw(mut error) => {
+            error.stack = error.stack.map(|stack| user_stack(code, &stack));
+            Outcome::Threw(error)
+        }
+        other => other,
+    }
+}

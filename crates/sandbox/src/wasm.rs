@@ -1,0 +1,235 @@
+//! Calls exports of core modules with JSON numbers.
+
+use runabout_protocol::{Arguments, Json, Outcome, Returned};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use wasmtime::{ExternType, FuncType, InstancePre, Module, Store, Val, ValType};
+
+use crate::Error;
+use crate::guest::{Guest, failure};
+
+/// Integers up to this are exact as JSON numbers wherever they are read.
+const SAFE_INTEGER_MAX: i64 = (1 << 53) - 1;
+
+/// The functions a module exports, in the order it declares them.
+pub fn exported_functions(module: &Module) -> Vec<(String, FuncType)> {
+    module
+        .exports()
+        .filter_map(|export| match export.ty() {
+            ExternType::Func(ty) => Some((export.name().to_owned(), ty)),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Finds the export that a call means, and reads its arguments.
+///
+/// # Errors
+/// No such export, or arguments that do not fit it.
+pub fn bind<'a>(
+    functions: &'a [(String, FuncType)],
+    export: Option<&str>,
+    args: &Arguments,
+) -> Result<(&'a str, Vec<Val>), Error> {
+    let (name, ty) = find(functions, export)?;
+    if args.encoding.is_some() {
+        return Err(Error::invalid_arguments(format!("{name} takes numbers, not bytes")));
+    }
+    let values: Vec<&RawValue> = args
+        .values
+        .read()
+        .map_err(|_| Error::invalid_arguments("arguments are a JSON array".to_owned()))?;
+    if values.len() != ty.params().len() {
+        let (wanted, given) = (ty.params().len(), values.len());
+        return Err(Error::invalid_arguments(format!(
+            "{name} takes {wanted} argument{}, {given} given",
+            if wanted == 1 { "" } else { "s" },
+        )));
+    }
+    let params = ty.params().zip(values).enumerate().map(|(index, (ty, value))| {
+        read_number(&ty, value.get()).ok_or_else(|| {
+            let wanted = describe(&ty);
+            let value = shortened(value.get());
+            Error::invalid_arguments(format!(
+                "argument {} of {name} is {wanted}, {value} given",
+                index + 1
+            ))
+        })
+    });
+    Ok((name, params.collect::<Result<_, _>>()?))
+}
+
+fn find<'a>(
+    functions: &'a [(String, FuncType)],
+    export: Option<&str>,
+) -> Result<(&'a str, &'a FuncType), Error> {
+    let names = || functions.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
+    match (export, functions) {
+        (Some(wanted), _) => functions
+            .iter()
+            .find(|(name, _)| name == wanted)
+            .map(|(name, ty)| (name.as_str(), ty))
+            .ok_or_else(|| Error::unknown_export(wanted, &names())),
+        (None, [(name, ty)]) => Ok((name, ty)),
+        (None, []) => Err(Error::no_export("the module exports no function".to_owned())),
+        (None, _) => Err(Error::no_export(format!("name the export to call: {}", names()))),
+    }
+}
+
+fn describe(ty: &ValType) -> &'static str {
+    match ty {
+        ValType::I32 => "a 32-bit integer (i32)",
+        ValType::I64 => "a 64-bit integer (i64; a number, or a decimal string)",
+        ValType::F32 | ValType::F64 => "a number, \"NaN\", \"Infinity\" or \"-Infinity\"",
+        _ => "of a type that JSON cannot give",
+    }
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(40) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+fn read_number(ty: &ValType, text: &str) -> Option<Val> {
+    let value: Value = serde_json::from_str(text).ok()?;
+    match ty {
+        ValType::I32 => {
+            let number = integer(&value)?;
+            // Both readings of 32 bits are taken, as a call from JavaScript takes them.
+            let fits = (i128::from(i32::MIN)..=i128::from(u32::MAX)).contains(&number);
+            fits.then_some(Val::I32(number as i32))
+        }
+        ValType::I64 => {
+            let number = match &value {
+                Value::String(digits) => digits.parse::<i128>().ok()?,
+                _ => integer(&value)?,
+            };
+            let fits = (i128::from(i64::MIN)..=i128::from(u64::MAX)).contains(&number);
+            fits.then_some(Val::I64(number as i64))
+        }
+        ValType::F32 => float(&value).map(|number| Val::from(number as f32)),
+        ValType::F64 => float(&value).map(Val::from),
+        _ => None,
+    }
+}
+
+fn integer(value: &Value) -> Option<i128> {
+    let number = value.as_number()?;
+    if let Some(exact) = number.as_i128() {
+        return Some(exact);
+    }
+    let float = number.as_f64()?;
+    (float.fract() == 0.0 && float.abs() <= SAFE_INTEGER_MAX as f64).then_some(float as i128)
+}
+
+fn float(value: &Value) -> Option<f64> {
+    match value {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => match text.as_str() {
+            "NaN" => Some(f64::NAN),
+            "Infinity" => Some(f64::INFINITY),
+            "-Infinity" => Some(f64::NEG_INFINITY),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Calls an export in a fresh instance.
+pub async fn call(
+    store: &mut Store<Guest>,
+    pre: &InstancePre<Guest>,
+    (export, params): (&str, Vec<Val>),
+) -> Outcome {
+    let called = async {
+        let instance = pre.instantiate_async(&mut *store).await?;
+        let function = instance
+            .get_func(&mut *store, export)
+            .ok_or_else(|| wasmtime::format_err!("the export {export} has vanished"))?;
+        let mut results = vec![Val::I32(0); function.ty(&*store).results().len()];
+        function.call_async(&mut *store, &params, &mut results).await?;
+        wasmtime::error::Ok(results)
+    };
+    match called.await {
+        Ok(results) => {
+            Outcome::Returned(Returned { value: write_results(&results), encoding: None })
+        }
+        Err(error) => failure(&error, &store.data().meter),
+    }
+}
+
+fn write_results(results: &[Val]) -> Json {
+    let text = match results {
+        [] => "null".to_owned(),
+        [one] => write_number(one),
+        several => {
+            format!("[{}]", several.iter().map(write_number).collect::<Vec<_>>().join(","))
+        }
+    };
+    Json::parse(text).expect("numbers and quoted words are JSON")
+}
+
+fn write_number(value: &Val) -> String {
+    match value {
+        Val::I32(number) => number.to_string(),
+        Val::I64(number) if number.abs_diff(0) <= SAFE_INTEGER_MAX as u64 => number.to_string(),
+        Val::I64(number) => format!("\"{number}\""),
+        Val::F32(bits) => write_float(f64::from(f32::from_bits(*bits))),
+        Val::F64(bits) => write_float(f64::from_bits(*bits)),
+        // A reference or a vector has no JSON form.
+        _ => "null".to_owned(),
+    }
+}
+
+fn write_float(number: f64) -> String {
+    if number.is_nan() {
+        return "\"NaN\"".to_owned();
+    }
+    if number.is_infinite() {
+        return if number > 0.0 { "\"Infinity\"" } else { "\"-Infinity\"" }.to_owned();
+    }
+    if number == 0.0 && number.is_sign_negative() {
+        // JavaScript would write 0 and lose the sign; JSON has it.
+        return "-0".to_owned();
+    }
+    ryu_js::Buffer::new().format_finite(number).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(ty: ValType, json: &str, expected: Option<&str>) {
+        let written = read_number(&ty, json).map(|value| write_number(&value));
+        assert_eq!(written.as_deref(), expected, "{ty:?} from {json}");
+    }
+
+    #[test]
+    fn numbers_survive_the_way_in_and_out() {
+        check(ValType::I32, "34", Some("34"));
+        check(ValType::I32, "34.0", Some("34"));
+        check(ValType::I32, "4294967295", Some("-1"));
+        check(ValType::I64, "9007199254740991", Some("9007199254740991"));
+        check(ValType::I64, "\"9223372036854775807\"", Some("\"9223372036854775807\""));
+        check(ValType::I64, "-9223372036854775808", Some("\"-9223372036854775808\""));
+        check(ValType::F64, "0.1", Some("0.1"));
+        check(ValType::F64, "3", Some("3"));
+        check(ValType::F64, "1e300", Some("1e+300"));
+        check(ValType::F64, "-0.0", Some("-0"));
+        check(ValType::F64, "\"NaN\"", Some("\"NaN\""));
+        check(ValType::F32, "\"-Infinity\"", Some("\"-Infinity\""));
+    }
+
+    #[test]
+    fn what_is_no_such_number_is_refused() {
+        check(ValType::I32, "1.5", None);
+        check(ValType::I32, "4294967296", None);
+        check(ValType::I32, "\"1\"", None);
+        check(ValType::I64, "\"ten\"", None);
+        check(ValType::F64, "null", None);
+        check(ValType::F64, "\"inf\"", None);
+        check(ValType::FUNCREF, "1", None);
+    }
+}
