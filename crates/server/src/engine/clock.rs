@@ -1,0 +1,68 @@
+//! The scheduler's time, and how it meets the clock on the wall.
+
+use jiff::{SignedDuration, Timestamp};
+use runabout_scheduler::Moment;
+use tokio::time::{Duration, Instant};
+
+/// A clock that only goes forward, evenly: a step of the wall clock makes no attempt overdue.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock {
+    began: Instant,
+    /// What the wall clock said then.
+    began_ms: u64,
+}
+
+impl Clock {
+    pub(super) fn start() -> Self {
+        let began_ms = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0);
+        Self { began: Instant::now(), began_ms }
+    }
+
+    pub(super) fn now(&self) -> Moment {
+        let passed_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Moment(self.began_ms).after_ms(passed_ms)
+    }
+
+    /// When a moment comes, for whoever sleeps until then.
+    pub(super) fn instant(&self, moment: Moment) -> Instant {
+        // Far beyond any wait, and not so far that the sum overflows.
+        let longest = Duration::from_secs(365 * 24 * 3_600);
+        let wait = Duration::from_millis(moment.0.saturating_sub(self.now().0));
+        // Rounded up: a sleeper that wakes before the moment would find nothing to do.
+        Instant::now() + wait.min(longest) + Duration::from_millis(1)
+    }
+
+    /// A moment as the wall clock will show it, by what it shows now.
+    pub(super) fn timestamp(&self, moment: Moment) -> Timestamp {
+        let ahead_ms = i128::from(moment.0) - i128::from(self.now().0);
+        let ahead_ms = i64::try_from(ahead_ms).unwrap_or(i64::MAX);
+        let ahead = SignedDuration::from_millis(ahead_ms);
+        Timestamp::now().saturating_add(ahead).unwrap_or(Timestamp::MAX)
+    }
+
+    /// The moment at which the wall clock will show a time, by what it shows now.
+    pub(super) fn moment(&self, at: Timestamp) -> Moment {
+        let ahead_ms = at.as_millisecond().saturating_sub(Timestamp::now().as_millisecond());
+        Moment(self.now().0.saturating_add_signed(ahead_ms))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_survives_the_wall_clock() {
+        let clock = Clock::start();
+        let moment = clock.now().after_ms(60_000);
+        let back = clock.moment(clock.timestamp(moment));
+        assert!(moment.0.abs_diff(back.0) <= 5, "{moment:?} became {back:?}");
+    }
+
+    #[test]
+    fn a_moment_beyond_all_time_is_no_error() {
+        let clock = Clock::start();
+        assert!(clock.instant(Moment(u64::MAX)) > Instant::now());
+        assert!(clock.timestamp(Moment(u64::MAX)) > Timestamp::now());
+    }
+}

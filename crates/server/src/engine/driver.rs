@@ -1,0 +1,350 @@
+//! The loop. Requests and reports that arrive together are decided together and written in one
+//! transaction; while it is written, the next ones gather.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use runabout_protocol::{Progress, TaskId, Trust, WorkerToServer};
+use runabout_scheduler::{Effect, Event, Lease, Restored, Rules, Scheduler, Step, Submission};
+use runabout_store::{self as store, Store, UnfinishedTask, Write};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep_until;
+
+use super::batch::{self, Answer, Batch};
+use super::clock::Clock;
+use super::inputs::Inputs;
+use super::own_worker::OwnWorker;
+use super::sessions::{Report, Sessions};
+use super::shared::Shared;
+use super::waiters::Waiters;
+use super::{EngineConfig, Refused};
+
+/// Reports that may wait for the loop; workers that have more to say wait to say it.
+const REPORTS_MAX: usize = 256;
+
+/// The most requests, and the most reports, in one turn.
+const TURN_MAX: usize = 1_024;
+
+/// When to try again after the queue was full. A guess: how fast it empties depends on the tasks.
+const RETRY_AFTER_S: u64 = 5;
+
+/// Where an answer is awaited.
+pub(super) type Reply = oneshot::Sender<Result<bool, Refused>>;
+
+/// What handles ask of the loop.
+pub(super) enum Request {
+    /// Accept tasks, all or none.
+    Submit { tasks: Vec<Arc<store::NewTask>>, reply: Reply },
+    /// End a task; answered with whether it had not ended.
+    Cancel { task: TaskId, reply: Reply },
+    /// Forget a task; answered with whether it had not ended.
+    Delete { task: TaskId, reply: Reply },
+    /// Say when a task has ended.
+    Wait { task: TaskId, waiter: oneshot::Sender<()> },
+    /// Put back what runs, and end.
+    Stop { done: oneshot::Sender<()> },
+}
+
+/// Why the loop cannot go on.
+#[derive(Debug)]
+pub(super) struct Halted(pub(super) String);
+
+/// Everything the loop owns.
+pub(super) struct Driver {
+    pub(super) clock: Clock,
+    pub(super) scheduler: Scheduler,
+    pub(super) store: Store,
+    pub(super) sessions: Sessions,
+    pub(super) own_worker: Option<OwnWorker>,
+    pub(super) node_name: String,
+    pub(super) inputs: Inputs,
+    pub(super) waiters: Waiters,
+    pub(super) shared: Arc<Shared>,
+    pub(super) requests: mpsc::Receiver<Request>,
+    reports: mpsc::Receiver<Report>,
+    reports_sender: mpsc::Sender<Report>,
+    pub(super) batch: Batch,
+    /// Progress that is not written yet. By itself it causes no transaction.
+    unwritten_progress: BTreeMap<TaskId, Progress>,
+    /// Who waits for the end; not empty once the engine stops.
+    pub(super) stopping: Vec<oneshot::Sender<()>>,
+}
+
+impl Driver {
+    pub(super) fn new(
+        config: &EngineConfig,
+        store: Store,
+        shared: Arc<Shared>,
+        requests: mpsc::Receiver<Request>,
+    ) -> Self {
+        let (reports_sender, reports) = mpsc::channel(REPORTS_MAX);
+        let rules = Rules {
+            queue_tasks_max: config.queue_tasks_max,
+            queue_bytes_max: config.queue_bytes_max,
+            ..Rules::default()
+        };
+        Self {
+            clock: Clock::start(),
+            scheduler: Scheduler::new(rules),
+            store,
+            sessions: Sessions::default(),
+            own_worker: None,
+            node_name: config.node_name.clone(),
+            inputs: Inputs::default(),
+            waiters: Waiters::default(),
+            shared,
+            requests,
+            reports,
+            reports_sender,
+            batch: Batch::default(),
+            unwritten_progress: BTreeMap::new(),
+            stopping: Vec::new(),
+        }
+    }
+
+    /// Where workers report.
+    pub(super) fn reports(&self) -> mpsc::Sender<Report> {
+        self.reports_sender.clone()
+    }
+
+    /// Takes up what the store has of an earlier life of the node.
+    pub(super) async fn recover(&mut self) -> Result<(), store::Error> {
+        for task in self.store.unfinished().await? {
+            let restored = restored(&task, &self.clock);
+            self.step(Event::Restore(restored));
+        }
+        let writes = std::mem::take(&mut self.batch.writes);
+        self.store.commit(writes).await
+    }
+
+    /// Runs until it is asked to stop.
+    pub(super) async fn run(mut self) {
+        if let Err(Halted(reason)) = self.turns().await {
+            tracing::error!(reason, "the engine runs no more tasks");
+            self.sessions.end_all();
+            self.refuse_until_stopped(&Refused::StorageFailed(reason)).await;
+        }
+        self.sessions.end_all();
+        for done in self.stopping.drain(..) {
+            // An error means that whoever stopped us has gone.
+            let _ = done.send(());
+        }
+    }
+
+    async fn turns(&mut self) -> Result<(), Halted> {
+        while !self.is_done() {
+            // What was done in the last turn may have led to something new.
+            if self.batch.is_empty() {
+                self.receive().await;
+            }
+            self.gather();
+            self.step(Event::Tick);
+            self.settle().await?;
+        }
+        Ok(())
+    }
+
+    fn is_done(&self) -> bool {
+        !self.stopping.is_empty() && self.scheduler.running() == 0 && self.batch.is_empty()
+    }
+
+    /// Waits for something to happen.
+    async fn receive(&mut self) {
+        let alarm = self.scheduler.next_alarm().map(|moment| self.clock.instant(moment));
+        let alarm_rings = async {
+            match alarm {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            Some(request) = self.requests.recv() => self.take_request(request),
+            Some(report) = self.reports.recv() => self.take_report(report),
+            () = alarm_rings => {}
+        }
+    }
+
+    /// Takes whatever else has arrived.
+    fn gather(&mut self) {
+        for _ in 0..TURN_MAX {
+            let Ok(request) = self.requests.try_recv() else { break };
+            self.take_request(request);
+        }
+        for _ in 0..TURN_MAX {
+            let Ok(report) = self.reports.try_recv() else { break };
+            self.take_report(report);
+        }
+    }
+
+    fn take_request(&mut self, request: Request) {
+        match request {
+            Request::Submit { tasks, reply } => self.submit(tasks, reply),
+            Request::Cancel { task, reply } => self.change(task, Event::Cancel(task), reply),
+            Request::Delete { task, reply } => self.change(task, Event::Delete(task), reply),
+            Request::Wait { task, waiter } => self.wait(task, waiter),
+            Request::Stop { done } => {
+                self.stopping.push(done);
+                self.step(Event::Stop);
+            }
+        }
+    }
+
+    fn submit(&mut self, tasks: Vec<Arc<store::NewTask>>, reply: Reply) {
+        if !self.stopping.is_empty() {
+            drop(reply.send(Err(Refused::Stopping)));
+            return;
+        }
+        let submissions = tasks.iter().map(|task| submission(task, &self.clock)).collect();
+        let step = self.scheduler.step(self.clock.now(), Event::Submit(submissions));
+        if step.effects.contains(&Effect::QueueFull) {
+            self.absorb(step);
+            drop(reply.send(Err(Refused::QueueFull { retry_after_s: RETRY_AFTER_S })));
+            return;
+        }
+        metrics::counter!("runabout_tasks_submitted_total").increment(tasks.len() as u64);
+        let submitted = tasks.iter().map(|task| task.id).collect();
+        for task in tasks {
+            self.inputs.keep(Arc::clone(&task));
+            self.batch.writes.push(Write::TaskAccepted(task));
+        }
+        // After the tasks themselves: it may say that one of them runs already.
+        self.absorb(step);
+        self.batch.answers.push(Answer { reply, value: true, submitted });
+    }
+
+    fn change(&mut self, task: TaskId, event: Event, reply: Reply) {
+        let value = self.scheduler.is_unfinished(task);
+        self.step(event);
+        self.batch.answers.push(Answer { reply, value, submitted: Vec::new() });
+    }
+
+    pub(super) fn wait(&mut self, task: TaskId, waiter: oneshot::Sender<()>) {
+        let unfinished = self.scheduler.is_unfinished(task);
+        self.waiters.add(task, waiter);
+        if !unfinished {
+            // After this turn's writes: it may have ended a moment ago.
+            self.batch.effects.push(Effect::Ended(task));
+        }
+    }
+
+    fn take_report(&mut self, report: Report) {
+        for frame in report.frames {
+            let (task, attempt) = subject(&frame);
+            let lease = Lease { worker: report.worker, task, attempt };
+            if self.scheduler.is_held(lease) {
+                self.take_frame(lease, frame);
+            } else {
+                metrics::counter!("runabout_frames_ignored_total").increment(1);
+            }
+        }
+    }
+
+    /// Takes a frame from the worker that holds its attempt. What would change the task, and not
+    /// only that attempt's output, counts from the current attempt alone.
+    fn take_frame(&mut self, lease: Lease, frame: WorkerToServer) {
+        let Lease { task, attempt, .. } = lease;
+        let current = self.scheduler.is_current(lease);
+        match frame {
+            WorkerToServer::Started { .. } => self.step(Event::Started(lease)),
+            WorkerToServer::Progress { fraction, message, .. } if current => {
+                let progress = Progress { fraction, message };
+                self.shared.set_progress(task, progress.clone());
+                self.unwritten_progress.insert(task, progress);
+            }
+            WorkerToServer::Checkpoint { checkpoint, .. } if current => {
+                self.batch.writes.push(Write::Checkpoint { task, checkpoint });
+            }
+            WorkerToServer::Log { seq, stream, text, .. } => {
+                let at = jiff::Timestamp::now();
+                self.batch.writes.push(Write::Log { task, attempt, seq, at, stream, text });
+            }
+            WorkerToServer::Finished { outcome, mut usage, output_truncated, .. } => {
+                if output_truncated {
+                    self.batch.writes.push(Write::OutputTruncated { task, attempt });
+                }
+                usage.ran_on = self.sessions.get(lease.worker).map(|it| it.ran_on.clone());
+                self.step(Event::Finished { lease, outcome, usage });
+            }
+            WorkerToServer::Progress { .. } | WorkerToServer::Checkpoint { .. } => {}
+        }
+    }
+
+    /// Tells the scheduler, and adds what it decides to this turn.
+    pub(super) fn step(&mut self, event: Event) {
+        let step = self.scheduler.step(self.clock.now(), event);
+        self.absorb(step);
+    }
+
+    fn absorb(&mut self, step: Step) {
+        for outcome in batch::outcome_kinds(&step.writes) {
+            metrics::counter!("runabout_task_outcomes_total", "outcome" => outcome).increment(1);
+        }
+        let sessions = &self.sessions;
+        let trust = |lease: Lease| sessions.get(lease.worker).map_or(Trust::Tab, |it| it.trust);
+        let fact = |decision| batch::fact(decision, &self.clock, trust);
+        self.batch.writes.extend(step.writes.into_iter().map(fact));
+        self.batch.effects.extend(step.effects);
+    }
+
+    /// Makes this turn's writes durable, then answers, then does what is to be done.
+    async fn settle(&mut self) -> Result<(), Halted> {
+        let mut batch = std::mem::take(&mut self.batch);
+        if !batch.writes.is_empty() {
+            self.add_progress(&mut batch);
+            metrics::histogram!("runabout_engine_turn_writes").record(batch.writes.len() as f64);
+            self.commit(&mut batch).await?;
+        }
+        batch.answer_all();
+        self.perform(batch.effects).await;
+        self.shared.count(&self.scheduler);
+        Ok(())
+    }
+
+    /// First, so that it counts for the attempt it came from and not for one that begins now.
+    fn add_progress(&mut self, batch: &mut Batch) {
+        let progress = std::mem::take(&mut self.unwritten_progress);
+        let write = |(task, progress)| Write::Progress { task, progress };
+        let later = std::mem::take(&mut batch.writes);
+        batch.writes = progress.into_iter().map(write).chain(later).collect();
+    }
+}
+
+fn submission(task: &store::NewTask, clock: &Clock) -> Submission {
+    Submission {
+        task: task.id,
+        language: task.language,
+        priority: task.priority,
+        bytes: task.queue_bytes,
+        timeout_ms: task.limits.timeout_ms,
+        max_attempts: task.max_attempts,
+        ready_at: task.run_at.map(|at| clock.moment(at)).unwrap_or_default(),
+    }
+}
+
+fn restored(task: &UnfinishedTask, clock: &Clock) -> Restored {
+    Restored {
+        submission: Submission {
+            task: task.id,
+            language: task.language,
+            priority: task.priority,
+            bytes: task.queue_bytes,
+            timeout_ms: task.timeout_ms,
+            max_attempts: task.max_attempts,
+            ready_at: clock.moment(task.ready_at),
+        },
+        attempt: task.attempt,
+        failures: task.failures,
+        lost: task.lost,
+        running: task.running,
+    }
+}
+
+fn subject(frame: &WorkerToServer) -> (TaskId, runabout_protocol::Attempt) {
+    match frame {
+        WorkerToServer::Started { task, attempt }
+        | WorkerToServer::Progress { task, attempt, .. }
+        | WorkerToServer::Log { task, attempt, .. }
+        | WorkerToServer::Checkpoint { task, attempt, .. }
+        | WorkerToServer::Finished { task, attempt, .. } => (*task, *attempt),
+    }
+}

@@ -1,0 +1,170 @@
+//! The engine of tasks: one loop that owns the scheduler, makes what it decides durable, and only
+//! then does it. Others hold a cheap handle to it. Reads go to the store, not through here.
+
+mod api;
+mod batch;
+mod clock;
+mod driver;
+mod inputs;
+mod own_worker;
+mod perform;
+mod sessions;
+mod shared;
+mod spool;
+mod stall;
+mod submit;
+#[cfg(test)]
+mod tests;
+mod waiters;
+
+pub use api::{CancelRefused, Counts, DeleteRefused, EngineConfig, NewTask, Refused};
+
+use std::sync::Arc;
+
+use runabout_protocol::{Progress, Task, TaskId};
+use runabout_sandbox::Sandbox;
+use runabout_store::{self as store, Store};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use driver::{Driver, Reply, Request};
+use own_worker::OwnWorker;
+use shared::Shared;
+
+/// Requests that may wait for the loop; whoever asks beyond that waits to ask.
+const REQUESTS_MAX: usize = 4_096;
+
+/// A handle to the engine.
+#[derive(Clone)]
+pub struct Engine {
+    requests: mpsc::Sender<Request>,
+    shared: Arc<Shared>,
+    store: Store,
+}
+
+/// The loop itself. Whoever holds this waits for its end, or ends it at once by dropping it.
+pub struct EngineTask {
+    handle: JoinHandle<()>,
+}
+
+/// Takes up the tasks that had not ended when the node did, and starts the loop.
+///
+/// # Errors
+/// The store cannot be read, or not written to.
+pub async fn start(
+    config: EngineConfig,
+    store: Store,
+    sandbox: Sandbox,
+) -> Result<(Engine, EngineTask), store::Error> {
+    let slots = config.slots;
+    let (engine, mut driver) = Engine::new(&config, store.clone());
+    driver.recover().await?;
+    if slots > 0 {
+        let reports = driver.reports();
+        driver.employ(OwnWorker::new(sandbox, store, reports, slots));
+    }
+    let handle = tokio::spawn(driver.run());
+    Ok((engine, EngineTask { handle }))
+}
+
+impl EngineTask {
+    /// Resolves when the loop has ended.
+    pub async fn join(mut self) {
+        if let Err(error) = (&mut self.handle).await {
+            tracing::error!(%error, "the engine did not end well");
+        }
+    }
+}
+
+impl Drop for EngineTask {
+    fn drop(&mut self) {
+        self.handle.abort();
+    }
+}
+
+impl Engine {
+    fn new(config: &EngineConfig, store: Store) -> (Self, Driver) {
+        let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
+        let shared = Arc::new(Shared::default());
+        let driver = Driver::new(config, store.clone(), Arc::clone(&shared), inbox);
+        (Self { requests, shared, store }, driver)
+    }
+
+    /// Accepts a task. When this returns it is on the disk.
+    ///
+    /// # Errors
+    /// It was refused, and nothing of it is kept.
+    pub async fn submit(&self, task: NewTask) -> Result<Task, Refused> {
+        let mut tasks = self.submit_all(vec![task]).await?;
+        tasks.pop().ok_or(Refused::Stopping)
+    }
+
+    /// Accepts tasks, all or none.
+    ///
+    /// # Errors
+    /// They were refused, and nothing of them is kept.
+    pub async fn submit_all(&self, tasks: Vec<NewTask>) -> Result<Vec<Task>, Refused> {
+        let tasks = submit::prepare(&self.store, tasks).await?;
+        let accepted = tasks.iter().map(|task| submit::as_accepted(task)).collect();
+        self.ask(|reply| Request::Submit { tasks, reply }).await?;
+        Ok(accepted)
+    }
+
+    /// Ends a task at once.
+    ///
+    /// # Errors
+    /// There is no such task, it has ended already, or the store cannot be written to.
+    pub async fn cancel(&self, id: TaskId) -> Result<Task, CancelRefused> {
+        let was_unfinished = self.ask(|reply| Request::Cancel { task: id, reply }).await?;
+        match self.store.task(id).await.map_err(Refused::from)? {
+            None => Err(CancelRefused::NotFound),
+            Some(task) if was_unfinished => Ok(task),
+            Some(task) => Err(CancelRefused::AlreadyFinished(Box::new(task))),
+        }
+    }
+
+    /// Forgets a task, and ends it if it has not ended.
+    ///
+    /// # Errors
+    /// There is no such task, or the store cannot be written to.
+    pub async fn delete(&self, id: TaskId) -> Result<(), DeleteRefused> {
+        if self.store.task(id).await.map_err(Refused::from)?.is_none() {
+            return Err(DeleteRefused::NotFound);
+        }
+        self.ask(|reply| Request::Delete { task: id, reply }).await?;
+        Ok(())
+    }
+
+    /// Resolves when the task has ended, or there is none. What it ended with is in the store.
+    pub async fn wait(&self, id: TaskId) {
+        let (waiter, ended) = oneshot::channel();
+        if self.requests.send(Request::Wait { task: id, waiter }).await.is_ok() {
+            // An error means that the engine has ended, and nothing will happen to the task.
+            drop(ended.await);
+        }
+    }
+
+    /// How far a running task says it is; newer than what the store has.
+    pub fn progress(&self, id: TaskId) -> Option<Progress> {
+        self.shared.progress(id)
+    }
+
+    /// How busy the engine is.
+    pub fn counts(&self) -> Counts {
+        self.shared.counts()
+    }
+
+    /// Begins nothing more, puts back what runs, and resolves when that is on the disk.
+    pub async fn stop(&self) {
+        let (done, ended) = oneshot::channel();
+        if self.requests.send(Request::Stop { done }).await.is_ok() {
+            drop(ended.await);
+        }
+    }
+
+    async fn ask(&self, request: impl FnOnce(Reply) -> Request) -> Result<bool, Refused> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(request(reply)).await.map_err(|_| Refused::Stopping)?;
+        answer.await.map_err(|_| Refused::Stopping)?
+    }
+}

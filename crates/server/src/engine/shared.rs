@@ -1,0 +1,48 @@
+//! What the loop lets others see without asking it.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::RwLock;
+use runabout_protocol::{Progress, TaskId};
+use runabout_scheduler::Scheduler;
+
+use super::Counts;
+
+/// Written by the loop alone.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    queued: AtomicU64,
+    running: AtomicU64,
+    slots: AtomicU64,
+    /// Of running tasks only, so never more than there are slots.
+    progress: RwLock<HashMap<TaskId, Progress>>,
+}
+
+impl Shared {
+    pub(super) fn counts(&self) -> Counts {
+        Counts {
+            queued: self.queued.load(Ordering::Relaxed),
+            running: self.running.load(Ordering::Relaxed),
+            slots: self.slots.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(super) fn count(&self, scheduler: &Scheduler) {
+        self.queued.store(scheduler.queued(), Ordering::Relaxed);
+        self.running.store(scheduler.running(), Ordering::Relaxed);
+        self.slots.store(scheduler.slots(), Ordering::Relaxed);
+    }
+
+    pub(super) fn progress(&self, task: TaskId) -> Option<Progress> {
+        self.progress.read().get(&task).cloned()
+    }
+
+    pub(super) fn set_progress(&self, task: TaskId, progress: Progress) {
+        self.progress.write().insert(task, progress);
+    }
+
+    pub(super) fn forget_progress(&self, task: TaskId) {
+        self.progress.write().remove(&task);
+    }
+}
