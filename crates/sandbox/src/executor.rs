@@ -1,5 +1,7 @@
 //! The compute threads. A run is a future that yields at every tick; the run that has used least
-//! processor time goes first, so a long run never holds up a short one.
+//! processor time goes first, so a long run never holds up a short one. "Least" is measured in
+//! bands, each four times as wide as the one below, and within a band the first come runs first:
+//! were it exact, many equal runs would take turns and all end at the end, or at their limit.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -8,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use async_task::{Builder, FallibleTask, Runnable};
 use parking_lot::{Condvar, Mutex};
@@ -28,22 +31,16 @@ pub struct Executor {
 
 struct Shared {
     /// Bounded by the number of runs that the pool of instances allows.
-    queue: Mutex<Queue>,
+    queue: Mutex<BinaryHeap<Waiting>>,
     ready: Condvar,
     /// The length of the queue, to be read without its lock.
     waiting: AtomicUsize,
     closed: AtomicBool,
 }
 
-#[derive(Default)]
-struct Queue {
-    runs: BinaryHeap<Waiting>,
-    arrivals: u64,
-}
-
 struct Waiting {
-    used_ns: u64,
-    arrival: u64,
+    band: u32,
+    arrival: Instant,
     slice: Slice,
 }
 
@@ -106,12 +103,14 @@ impl Drop for Executor {
 
 impl Shared {
     fn push(&self, slice: Slice) {
-        let used_ns = slice.metadata().cpu_ns();
+        let waiting = Waiting {
+            band: band(slice.metadata().cpu_ns()),
+            arrival: slice.metadata().started(),
+            slice,
+        };
         let mut queue = self.queue.lock();
-        queue.arrivals += 1;
-        let arrival = queue.arrivals;
-        queue.runs.push(Waiting { used_ns, arrival, slice });
-        self.waiting.store(queue.runs.len(), Relaxed);
+        queue.push(waiting);
+        self.waiting.store(queue.len(), Relaxed);
         self.ready.notify_one();
     }
 
@@ -122,8 +121,8 @@ impl Shared {
             if self.closed.load(Relaxed) {
                 return None;
             }
-            if let Some(next) = queue.runs.pop() {
-                self.waiting.store(queue.runs.len(), Relaxed);
+            if let Some(next) = queue.pop() {
+                self.waiting.store(queue.len(), Relaxed);
                 return Some(next.slice);
             }
             self.ready.wait(&mut queue);
@@ -146,10 +145,15 @@ fn compute(shared: &Shared, runtime: &Handle) {
     }
 }
 
+/// Below 3 ms, below 15 ms, below 63 ms and so on.
+fn band(used_ns: u64) -> u32 {
+    (used_ns / 1_000_000 + 1).ilog2() / 2
+}
+
 impl Ord for Waiting {
     /// The greatest is the one that has used least, and of those the one that came first.
     fn cmp(&self, other: &Self) -> Ordering {
-        (other.used_ns, other.arrival).cmp(&(self.used_ns, self.arrival))
+        (other.band, other.arrival).cmp(&(self.band, self.arrival))
     }
 }
 
@@ -166,3 +170,14 @@ impl PartialEq for Waiting {
 }
 
 impl Eq for Waiting {}
+
+#[cfg(test)]
+mod tests {
+    use super::band;
+
+    #[test]
+    fn bands_grow_fourfold() {
+        let bands = [0, 2, 3, 14, 15, 62, 63, 30_000].map(|ms| band(ms * 1_000_000));
+        assert_eq!(bands, [0, 0, 1, 1, 2, 2, 3, 7]);
+    }
+}

@@ -119,6 +119,11 @@ impl Meter {
         &self.cancel
     }
 
+    /// When the run was asked for.
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
     /// When the wall-clock limit is reached.
     pub fn deadline(&self) -> Instant {
         self.started + Duration::from_millis(self.limits.timeout_ms)

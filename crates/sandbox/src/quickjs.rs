@@ -12,7 +12,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use runabout_protocol::{Arguments, Encoding, ErrorReport, Form, Json, Outcome, Returned};
-use wasmtime::{Engine, InstancePre, Module, Result, Store, format_err};
+use wasmtime::{Engine, InstancePre, Module, Result, Store, Trap, format_err};
 
 use crate::guest::{Guest, failure, result_too_large};
 use crate::host::RESULT_BYTES_MAX;
@@ -78,6 +78,10 @@ impl QuickJs {
     pub async fn run(&self, store: &mut Store<Guest>, script: &Script, input: Input) -> Outcome {
         match self.drive(store, script, input).await {
             Ok(outcome) => outcome,
+            // QuickJS's own check of its stack comes too late for its deepest native recursions.
+            Err(error) if matches!(error.downcast_ref(), Some(Trap::StackOverflow)) => {
+                Outcome::threw("RangeError", "Maximum call stack size exceeded")
+            }
             Err(error) => failure(&error, &store.data().meter),
         }
     }
