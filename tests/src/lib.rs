@@ -1,0 +1,185 @@
+//! Starts the real binary on a free port and talks to it, for the tests in `tests/`. Build it
+//! first: `cargo build --release -p runabout-cli`; `cargo xtask check` does.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use reqwest::{Client, Method, RequestBuilder, Response};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+/// Every wait of a test ends by this time, as a failure.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The binary beside the test's own.
+pub fn binary() -> PathBuf {
+    let test = std::env::current_exe().expect("a running program has a path");
+    let folder = test.ancestors().find(|folder| folder.join("runabout").is_file());
+    folder.expect("build the binary first: cargo build --release -p runabout-cli").join("runabout")
+}
+
+/// The project's folder.
+pub fn project() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+/// A guest as it is committed.
+pub fn guest(name: &str) -> Vec<u8> {
+    let path = project().join("guests/dist").join(name);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// A running node. Dropping it kills it.
+pub struct Node {
+    pub url: String,
+    pub client: Client,
+    child: Child,
+    data: Option<TempDir>,
+}
+
+impl Node {
+    /// Starts a node with a data directory of its own.
+    pub async fn start(flags: &[&str]) -> Self {
+        Self::start_on(TempDir::new().expect("a folder can be made"), flags).await
+    }
+
+    async fn start_on(data: TempDir, flags: &[&str]) -> Self {
+        let mut child = Command::new(binary())
+            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .arg(data.path())
+            .args(flags)
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the binary starts");
+        let stderr = child.stderr.take().expect("stderr is piped");
+        let mut lines = BufReader::new(stderr).lines();
+        let url = tokio::time::timeout(PATIENCE, async {
+            let mut seen = Vec::new();
+            while let Ok(Some(line)) = lines.next_line().await {
+                let url = line.split_whitespace().find(|word| word.starts_with("http://"));
+                if let Some(url) = url {
+                    return url.trim_end_matches(',').to_owned();
+                }
+                seen.push(line);
+            }
+            panic!("the node did not start: {seen:?}")
+        });
+        let url = url.await.expect("the node starts in time");
+        // The node must never block on a full pipe.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        let client = Client::builder().timeout(PATIENCE).build().expect("a client can be made");
+        let node = Self { url, client, child, data: Some(data) };
+        node.wait_until_ready().await;
+        node
+    }
+
+    /// The address is told once the socket listens, so a request only has to be answered.
+    async fn wait_until_ready(&self) {
+        let response = self.get("/readyz").await;
+        assert_eq!(response.status(), 200, "{}", self.url);
+    }
+
+    /// SIGKILL, and a new node on the same data.
+    pub async fn crash_and_restart(mut self, flags: &[&str]) -> Self {
+        self.child.kill().await.expect("the node can be killed");
+        let data = self.data.take().expect("a node has its data until now");
+        drop(self);
+        Self::start_on(data, flags).await
+    }
+
+    /// SIGTERM; how it ended.
+    pub async fn terminate(&mut self) -> std::process::ExitStatus {
+        let id = self.child.id().expect("the node runs");
+        let id = rustix::process::Pid::from_raw(id as i32).expect("is a process");
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("can be signalled");
+        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        ended.expect("the node ends in time").expect("the node ends")
+    }
+
+    pub fn data_dir(&self) -> &Path {
+        self.data.as_ref().expect("a node has its data").path()
+    }
+
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.url))
+    }
+
+    pub async fn get(&self, path: &str) -> Response {
+        self.request(Method::GET, path).send().await.expect("the node answers")
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Response {
+        self.request(Method::POST, path).json(body).send().await.expect("the node answers")
+    }
+
+    /// Deploys code; the deploy's answer.
+    pub async fn deploy(
+        &self,
+        name: &str,
+        media_type: &str,
+        code: impl Into<reqwest::Body>,
+    ) -> Value {
+        let path = format!("/v1/functions/{name}");
+        let request = self.request(Method::PUT, &path).header("content-type", media_type);
+        let response = request.body(code).send().await.expect("the node answers");
+        assert!(response.status().is_success(), "{}", response.text().await.unwrap_or_default());
+        json_of(response).await
+    }
+
+    pub async fn call(&self, name: &str, args: Value) -> Response {
+        self.post(&format!("/v1/functions/{name}/call"), &args).await
+    }
+
+    /// Submits a task; its id.
+    pub async fn submit(&self, request: &Value) -> String {
+        let response = self.post("/v1/tasks", request).await;
+        assert_eq!(response.status(), 202, "{}", response.text().await.unwrap_or_default());
+        json_of(response).await["id"].as_str().expect("a task has an id").to_owned()
+    }
+
+    /// The task, once it has ended.
+    pub async fn finished(&self, id: &str) -> Value {
+        for _ in 0..6 {
+            let task = json_of(self.get(&format!("/v1/tasks/{id}?wait=10")).await).await;
+            if !matches!(task["state"].as_str(), Some("queued" | "running")) {
+                return task;
+            }
+        }
+        panic!("task {id} did not end")
+    }
+
+    /// The task's output, a line each, as `stream text`.
+    pub async fn lines(&self, id: &str) -> Vec<String> {
+        let logs = json_of(self.get(&format!("/v1/tasks/{id}/logs")).await).await;
+        let items = logs["items"].as_array().expect("logs are a list").clone();
+        let text = |item: &Value, field: &str| item[field].as_str().unwrap_or_default().to_owned();
+        items
+            .iter()
+            .map(|item| format!("{} {}", text(item, "stream"), text(item, "text")))
+            .collect()
+    }
+}
+
+/// The body as JSON.
+pub async fn json_of(response: Response) -> Value {
+    let url = response.url().to_string();
+    let text = response.text().await.expect("a body arrives");
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{url}: {error}: {text}"))
+}
+
+/// A request for a task that runs this script.
+pub fn script(source: &str) -> Value {
+    json!({ "source": source })
+}
+
+/// Runs the command line; its exit code, stdout and stderr.
+pub async fn runabout(arguments: &[&str]) -> (i32, String, String) {
+    let output = Command::new(binary()).args(arguments).output().await.expect("the binary starts");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+}
