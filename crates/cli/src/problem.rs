@@ -1,6 +1,6 @@
 //! The node's errors (`application/problem+json`), read and told to a person.
 
-use runabout_protocol::Outcome;
+use runabout_protocol::{Outcome, Stream};
 use serde::Deserialize;
 
 use crate::exit::{Exit, Failure};
@@ -32,7 +32,9 @@ pub struct Problem {
 /// A line of a call's output.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Line {
-    /// What was written.
+    /// Where it was written.
+    pub stream: Stream,
+    /// What was written, without a line end.
     pub text: String,
 }
 
@@ -84,16 +86,35 @@ impl Problem {
     }
 
     fn hint(&self) -> Option<String> {
-        if let Some(suggestion) = &self.suggestion {
-            return Some(format!("did you mean {suggestion}?"));
-        }
         let code = self.code.as_deref()?;
+        if let Some(suggestion) = &self.suggestion {
+            let is_said = self.detail.as_ref().is_some_and(|detail| detail.contains(suggestion));
+            return (!is_said).then(|| format!("did you mean {suggestion}?"));
+        }
+        if let Some((_, hint)) = HINTS.iter().find(|(known, _)| *known == code) {
+            return Some((*hint).to_owned());
+        }
+        // The rest of the table speaks to programs of the fields and headers they got; what is of
+        // use to a person at a terminal is said by the status: the node's own troubles.
         let row = runabout_server::error_codes().iter().find(|row| row.code == code)?;
-        // The table speaks of fields of the JSON; a person at a terminal does not see them.
-        (!row.what_to_do.contains("names it") && !row.what_to_do.contains("Look at `line`"))
-            .then(|| row.what_to_do.to_owned())
+        (row.status >= 500).then(|| row.what_to_do.to_owned())
     }
 }
+
+/// What can be done about an error, in words of the command line.
+const HINTS: &[(&str, &str)] = &[
+    ("artifact_rejected", "`runabout run FILE` shows more of what is wrong"),
+    ("compile_too_costly", "make the module smaller, or split it"),
+    ("foreign_host", "name the node by the address it listens on, in --node"),
+    ("function_not_found", "deploy it with `runabout deploy FILE --name NAME`"),
+    ("limit_above_maximum", "the node's own maxima are its --timeout-max and --memory-max"),
+    ("queue_full", "try again in a few seconds"),
+    ("task_finished", "`runabout task get ID` tells how it ended"),
+    ("task_not_found", "`runabout task list` shows what there is; it may have been deleted"),
+    ("unauthorized", "give the token with --token-file FILE, or in RUNABOUT_TOKEN"),
+    ("unresolved_import", "bundle it into one file first, for example with esbuild"),
+    ("unsupported_component", "build a core module or a WASI preview 1 command"),
+];
 
 #[cfg(test)]
 mod tests {
@@ -111,6 +132,29 @@ mod tests {
     fn an_answer_that_is_no_problem_is_told_by_its_status() {
         let failure = Problem::read(502, b"<html>").failure();
         assert_eq!(failure.to_string(), "the answer was HTTP 502 without an explanation");
+    }
+
+    #[test]
+    fn every_hint_is_for_a_code_that_exists() {
+        for (code, _) in HINTS {
+            let rows = runabout_server::error_codes();
+            assert!(rows.iter().any(|row| row.code == *code), "{code}");
+        }
+    }
+
+    #[test]
+    fn what_the_detail_says_is_not_said_again() {
+        let hint = |detail: &str| {
+            let problem = Problem {
+                code: Some("unknown_field".to_owned()),
+                detail: Some(detail.to_owned()),
+                suggestion: Some("args".to_owned()),
+                ..Problem::default()
+            };
+            problem.hint()
+        };
+        assert_eq!(hint("unknown field `agrs`").as_deref(), Some("did you mean args?"));
+        assert_eq!(hint("unknown field `agrs`; did you mean `args`?"), None);
     }
 
     #[test]

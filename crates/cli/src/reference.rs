@@ -55,15 +55,16 @@ fn arguments(command: &Command, page: &mut String) {
 }
 
 fn row(argument: &Arg) -> String {
+    let takes_value = argument.get_action().takes_values();
     let values = argument.get_value_names().unwrap_or_default();
     let value = values.first().map(ToString::to_string).unwrap_or_default();
     let name = match argument.get_long() {
-        Some(long) if argument.get_action().takes_values() => format!("--{long} {value}"),
+        Some(long) if takes_value => format!("--{long} {value}"),
         Some(long) => format!("--{long}"),
         None => value,
     };
     let mut meaning = argument.get_help().map(ToString::to_string).unwrap_or_default();
-    if let Some(default) = argument.get_default_values().first() {
+    if let Some(default) = argument.get_default_values().first().filter(|_| takes_value) {
         meaning.push_str(&format!(" [default: {}]", default.to_string_lossy()));
     }
     if let Some(variable) = argument.get_env() {

@@ -6,26 +6,23 @@ use base64::engine::general_purpose::STANDARD;
 use clap::{Args, ValueEnum};
 use reqwest::header::{self, HeaderMap};
 use reqwest::{Method, Response};
-use runabout_protocol::{Encoding, Json, Outcome, Returned};
+use runabout_protocol::{Encoding, FunctionVersion, Json, Language, Outcome, Returned, Stream};
 
 use super::limits::LimitFlags;
 use super::stdin;
 use crate::arguments;
 use crate::exit::{Exit, Failure};
-use crate::node::Target;
+use crate::node::{Node, Target, read};
 use crate::output;
 use crate::problem::{Line, Problem};
 
 /// Where to run, as it stands in a URL.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Offload {
-    /// On the node that is asked
     #[value(name = "0")]
     Here,
-    /// On the node behind it
     #[value(name = "1")]
     Upstream,
-    /// Wherever it is best
     Auto,
 }
 
@@ -62,15 +59,15 @@ pub struct Call {
     /// That version; the latest if left out
     #[arg(long, value_name = "N")]
     version: Option<u32>,
-    /// Where to run
-    #[arg(long, value_name = "WHERE")]
+    /// Where to run: 0 on the node that is asked, 1 on the one behind it, auto wherever it is best
+    #[arg(long, value_name = "0|1|auto", hide_possible_values = true)]
     offload: Option<Offload>,
     /// Hand over bytes as the only argument, or as a WASI command's stdin: a file, or - for stdin
     #[arg(long, value_name = "FILE|-", conflicts_with = "args")]
     stdin: Option<String>,
     #[command(flatten)]
     limits: LimitFlags,
-    /// Print a string result without quotes
+    /// Print a string result without quotes; a WASI command's text always is
     #[arg(long)]
     raw: bool,
     #[command(flatten)]
@@ -105,11 +102,12 @@ impl Call {
         let response = node.send(request.header("Runabout-Want-Logs", "1")).await?;
         let answer = Answer::of(&response);
         let body = node.body(response).await?;
-        if answer.status == 200 {
-            self.tell(&answer, &body)
-        } else {
-            self.tell_problem(answer.status, &body)
+        if answer.status != 200 {
+            return self.tell_problem(answer.status, &body);
         }
+        let may_be_text = body.starts_with(b"\"") && !self.target.json;
+        let is_command = may_be_text && is_command(&node, name, version).await;
+        self.tell(&answer, &body, is_command)
     }
 
     fn function(&self) -> anyhow::Result<(&str, Option<u32>)> {
@@ -128,8 +126,10 @@ impl Call {
         }
     }
 
-    fn tell(&self, answer: &Answer, body: &[u8]) -> anyhow::Result<Exit> {
-        answer.logs.iter().for_each(|line| output::note(&line.text));
+    /// What a WASI command returned is what it wrote to stdout: it is shown once, and as text.
+    fn tell(&self, answer: &Answer, body: &[u8], is_command: bool) -> anyhow::Result<Exit> {
+        let shown = answer.logs.iter().filter(|line| !is_command || line.stream == Stream::Stderr);
+        shown.for_each(|line| output::note(&line.text));
         let value = if answer.is_bytes {
             let value = Json::string(&STANDARD.encode(body));
             Returned { value, encoding: Some(Encoding::Base64) }
@@ -139,7 +139,7 @@ impl Call {
             Returned { value, encoding: None }
         };
         if !self.target.json {
-            return output::returned(&value, self.raw);
+            return output::returned(&value, self.raw || is_command);
         }
         let machine = serde_json::json!({
             "outcome": Outcome::Returned(value),
@@ -162,6 +162,16 @@ impl Call {
         }
         Ok(Exit::of(outcome))
     }
+}
+
+/// Whether the function is a WASI command; if the node does not say, it is none.
+async fn is_command(node: &Node, name: &str, version: Option<u32>) -> bool {
+    let query = [("version", version.map(|version| version.to_string()))];
+    let request = node.request_with(Method::GET, &["v1", "functions", name], &query);
+    let Ok(body) = node.ask_body(request).await else {
+        return false;
+    };
+    read::<FunctionVersion>(&body).is_ok_and(|function| function.language == Language::Wasi)
 }
 
 /// What an answer says beside its body.

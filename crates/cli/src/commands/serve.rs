@@ -40,7 +40,8 @@ impl Serve {
     /// Runs the node until it is told to stop.
     pub async fn execute(self) -> anyhow::Result<Exit> {
         let wishes = self.wishes.or(Wishes::from_file(self.config.as_deref())?);
-        start_log(wishes.log_format.unwrap_or_default());
+        let format = wishes.log_format.unwrap_or_default();
+        start_log(format);
         let address = resolve(wishes.listen.as_deref().unwrap_or(DEFAULT_LISTEN)).await?;
         let settings = settings(wishes)?;
         let exposed = !address.ip().is_loopback();
@@ -58,9 +59,9 @@ impl Serve {
         let greeting = greeting(address, &settings);
         let shutdown = async {
             // The server first asks for its end once it listens: until then it can still fail.
-            output::note(&greeting);
+            announce(format, &greeting);
             signalled().await;
-            output::note("stopping; a second signal ends the node at once");
+            announce(format, "stopping; a second signal ends the node at once");
             tokio::spawn(end_at_once());
         };
         runabout_server::serve(settings, listener, shutdown).await?;
@@ -135,6 +136,14 @@ fn greeting(address: SocketAddr, settings: &Settings) -> String {
         "listening on http://{address}, data in {data}, {slots} slots; \
          try: runabout status --node http://{reachable}, or open http://{reachable}/docs"
     )
+}
+
+/// A person reads a plain line; whoever asked for JSON gets nothing else on stderr.
+fn announce(format: LogFormat, line: &str) {
+    match format {
+        LogFormat::Text => output::note(line),
+        LogFormat::Json => tracing::info!("{line}"),
+    }
 }
 
 async fn signalled() {
