@@ -48,6 +48,7 @@ struct Inner {
 impl Drop for Inner {
     /// Waits for the last writes, so that the directory is free for the next when this returns.
     fn drop(&mut self) {
+        self.readers.close();
         drop(self.writer.take());
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()

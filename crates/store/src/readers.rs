@@ -47,6 +47,11 @@ impl Readers {
         .map_err(|_| gone())?
     }
 
+    /// Closes the idle connections, so that the writer's is the last, which tidies the files up.
+    pub(crate) fn close(&self) {
+        self.idle.lock().clear();
+    }
+
     fn with_connection<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
         let idle = self.idle.lock().pop();
         let db = idle.map_or_else(|| self.connect(), Ok)?;

@@ -30,6 +30,8 @@ pub(crate) fn migrate(db: &mut Connection) -> Result<(), Error> {
 pub(crate) fn configure(db: &Connection) -> rusqlite::Result<()> {
     db.pragma_update(None, "journal_mode", "WAL")?;
     db.pragma_update(None, "synchronous", "FULL")?;
+    // What one large write made of the log is given back later.
+    db.pragma_update(None, "journal_size_limit", 64 << 20)?;
     db.pragma_update(None, "foreign_keys", true)?;
     db.pragma_update(None, "temp_store", "MEMORY")?;
     db.pragma_update(None, "cache_size", -16_384)?;

@@ -432,6 +432,15 @@ async fn a_commit_that_cannot_be_applied_takes_no_other_with_it() {
 }
 
 #[tokio::test]
+async fn a_store_that_was_closed_leaves_one_file() {
+    let World { dir, store } = World::new();
+    store.task(id(1)).await.expect("read");
+    drop(store);
+    assert!(dir.path().join("tasks.db").exists());
+    assert!(!dir.path().join("tasks.db-wal").exists());
+}
+
+#[tokio::test]
 async fn a_second_node_cannot_open_the_same_directory() {
     let world = World::new();
     let second = Store::open(world.dir.path()).err();

@@ -32,11 +32,11 @@ impl Clock {
         Instant::now() + wait.min(longest) + Duration::from_millis(1)
     }
 
-    /// A moment as the wall clock will show it, by what it shows now.
+    /// A moment that is now or to come, as the wall clock will show it, by what it shows now.
     pub(super) fn timestamp(&self, moment: Moment) -> Timestamp {
-        let ahead_ms = i128::from(moment.0) - i128::from(self.now().0);
-        let ahead_ms = i64::try_from(ahead_ms).unwrap_or(i64::MAX);
-        let ahead = SignedDuration::from_millis(ahead_ms);
+        // A moment that has just passed is still now: a task begins no earlier than it was made.
+        let ahead_ms = moment.0.saturating_sub(self.now().0);
+        let ahead = SignedDuration::from_millis(i64::try_from(ahead_ms).unwrap_or(i64::MAX));
         Timestamp::now().saturating_add(ahead).unwrap_or(Timestamp::MAX)
     }
 
