@@ -62,17 +62,40 @@ pub fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// Writes what a run returned: bytes as they are, text of a WASI command (`raw`) without quotes,
-/// everything else as JSON.
-pub fn returned(value: &Returned, raw: bool) -> anyhow::Result<Exit> {
+/// How a result that is a string is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strings {
+    /// As JSON, like every other result.
+    Quoted,
+    /// Its text, ended by a line end.
+    Unquoted,
+    /// Its text and nothing else: it is what a WASI command wrote to its stdout.
+    Exact,
+}
+
+impl Strings {
+    /// The way for a run of a WASI command or of something else, where the user said `--raw` or
+    /// did not.
+    pub fn new(is_command: bool, raw: bool) -> Self {
+        match (is_command, raw) {
+            (true, _) => Self::Exact,
+            (false, true) => Self::Unquoted,
+            (false, false) => Self::Quoted,
+        }
+    }
+}
+
+/// Writes what a run returned: bytes as they are, strings as asked, everything else as JSON.
+pub fn returned(value: &Returned, strings: Strings) -> anyhow::Result<Exit> {
     if value.encoding == Some(Encoding::Base64) {
         let text: String = value.value.read()?;
         return result_bytes(&STANDARD.decode(text)?);
     }
-    if raw && let Ok(text) = value.value.read::<String>() {
-        return result_bytes(text.as_bytes());
+    match (strings, value.value.read::<String>()) {
+        (Strings::Exact, Ok(text)) => result_bytes(text.as_bytes()),
+        (Strings::Unquoted, Ok(text)) => result_text(&text),
+        _ => result_text(value.value.text()),
     }
-    result_text(value.value.text())
 }
 
 /// Tells on stderr how a run ended that returned nothing.

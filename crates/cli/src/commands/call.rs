@@ -13,7 +13,7 @@ use super::stdin;
 use crate::arguments;
 use crate::exit::{Exit, Failure};
 use crate::node::{Node, Target, read};
-use crate::output;
+use crate::output::{self, Strings};
 use crate::problem::{Line, Problem};
 
 /// Where to run, as it stands in a URL.
@@ -139,7 +139,7 @@ impl Call {
             Returned { value, encoding: None }
         };
         if !self.target.json {
-            return output::returned(&value, self.raw || is_command);
+            return output::returned(&value, Strings::new(is_command, self.raw));
         }
         let machine = serde_json::json!({
             "outcome": Outcome::Returned(value),

@@ -17,7 +17,7 @@ use super::progress::Bar;
 use super::stdin;
 use crate::arguments;
 use crate::exit::{Exit, Failure};
-use crate::output;
+use crate::output::{self, Strings};
 use crate::program::Program;
 
 /// The most a run of one's own code on one's own machine may ask for: all that a 32-bit Wasm
@@ -97,7 +97,7 @@ impl Run {
             });
             output::result_text(&machine.to_string())?;
         } else if let Outcome::Returned(value) = &report.outcome {
-            output::returned(value, self.raw || language == Language::Wasi)?;
+            output::returned(value, Strings::new(language == Language::Wasi, self.raw))?;
         } else {
             console.release()?;
             output::unhappy_end(&report.outcome);

@@ -6,15 +6,16 @@ use std::path::Path;
 use clap::Args;
 use reqwest::multipart::{Form, Part};
 use reqwest::{Method, RequestBuilder};
-use runabout_protocol::{Json, Outcome, Task, TaskRequest};
+use runabout_protocol::{Json, Language, Outcome, Task, TaskRequest};
 
 use super::watch::{self, Output};
+use crate::arguments;
 use crate::commands::limits::LimitFlags;
 use crate::commands::stdin;
 use crate::exit::{Exit, Failure};
 use crate::node::{Node, Target, read};
+use crate::output::{self, Strings};
 use crate::program::Program;
-use crate::{arguments, output};
 
 /// Hands in a task and prints its id; with --wait, waits and prints what it returned
 #[derive(Debug, Args)]
@@ -132,7 +133,8 @@ impl Submit {
         match &outcome {
             _ if self.target.json => output::result_text(&serde_json::to_string(task)?)?,
             Outcome::Returned(value) => {
-                output::returned(value, task.language == runabout_protocol::Language::Wasi)?
+                let strings = Strings::new(task.language == Language::Wasi, false);
+                output::returned(value, strings)?
             }
             unhappy => {
                 output::unhappy_end(unhappy);
