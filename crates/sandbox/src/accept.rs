@@ -1,6 +1,7 @@
 //! Decides, once, what handed-in bytes are: strips types, finds the form and the exports, and
 //! refuses what could never run, with the line and the column where it is wrong.
 
+mod deep_stack;
 mod javascript;
 mod source_position;
 mod webassembly;
@@ -9,7 +10,7 @@ use bytes::Bytes;
 use runabout_protocol::{Digest, Form, Language};
 use sha2::{Digest as _, Sha256};
 
-pub use javascript::{exports_of, user_stack};
+pub use javascript::user_stack;
 
 /// What a client says its bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +77,8 @@ pub fn accept(bytes: Bytes, language: SourceLanguage) -> Result<Accepted, Reject
 }
 
 fn accept_source(source: &str, is_typescript: bool) -> Result<Accepted, Rejection> {
-    let examined = javascript::examine(source, is_typescript)?;
+    let examined =
+        deep_stack::with_stack_for(source, || javascript::examine(source, is_typescript))??;
     let bytes = Bytes::from(examined.code);
     Ok(Accepted {
         digest: digest(&bytes),
@@ -94,6 +96,14 @@ fn text(bytes: &[u8]) -> Result<&str, Rejection> {
         rejection.at(Some((line as u32 + 1, 1)))
     })?;
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
+}
+
+/// The exports of accepted JavaScript.
+///
+/// # Errors
+/// The source is larger than those that are accepted.
+pub fn exports_of(source: &str) -> Result<Vec<String>, Rejection> {
+    deep_stack::with_stack_for(source, || javascript::exports_of(source))
 }
 
 /// The digest of an artifact's bytes.

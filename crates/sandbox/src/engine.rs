@@ -103,7 +103,7 @@ impl Drop for Ticker {
         self.wake();
         if let Some(thread) = self.thread.take() {
             // The ticker cannot panic.
-            drop(thread.join());
+            let _ = thread.join();
         }
     }
 }

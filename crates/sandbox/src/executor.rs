@@ -95,7 +95,7 @@ impl Drop for Executor {
             // The last run may hold the last reference to us, and then this is its own thread.
             if thread.thread().id() != this_thread {
                 // A compute thread catches its runs' panics and has nothing else to tell.
-                drop(thread.join());
+                let _ = thread.join();
             }
         }
     }
@@ -133,7 +133,7 @@ impl Shared {
 fn compute(shared: &Shared, runtime: &Handle) {
     let _timers = runtime.enter();
     // Not being allowed to be nice is no reason not to run.
-    drop(rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS));
+    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS);
     while let Some(slice) = shared.pop() {
         let meter = slice.metadata().clone();
         meter.begin_slice();

@@ -146,7 +146,7 @@ impl Compiler {
         }
         let kind = match language {
             Language::Js => {
-                let exports = exports_of(&String::from_utf8_lossy(&bytes));
+                let exports = exports_of(&String::from_utf8_lossy(&bytes))?;
                 Kind::Js(Script { source: bytes, form: form.unwrap_or(Form::Script), exports })
             }
             Language::Wasm | Language::Wasi => {
