@@ -16,7 +16,7 @@ help: ## Show this list
 
 serve: require node_modules/.package-lock.json ## Build everything, start a node, deploy the examples
 	cargo xtask guests --if-stale
-	cargo build --release --package runabout-cli
+	cargo build --release --workspace
 	@node scripts/serve.mjs --binary $(RUNABOUT) --port $(PORT) --data $(DATA)
 
 stop: ## Stop the node that serve started

@@ -34,7 +34,9 @@ pub fn guest(name: &str) -> Vec<u8> {
 
 /// A running node. Dropping it kills it.
 pub struct Node {
+    /// Where it listens, `http://127.0.0.1:PORT`.
     pub url: String,
+    /// Gives up after a minute.
     pub client: Client,
     child: Child,
     data: Option<TempDir>,
@@ -101,18 +103,22 @@ impl Node {
         ended.expect("the node ends in time").expect("the node ends")
     }
 
+    /// Its data directory.
     pub fn data_dir(&self) -> &Path {
         self.data.as_ref().expect("a node has its data").path()
     }
 
+    /// A request to a path of the node.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("{}{path}", self.url))
     }
 
+    /// What a path answers.
     pub async fn get(&self, path: &str) -> Response {
         self.request(Method::GET, path).send().await.expect("the node answers")
     }
 
+    /// Posts JSON.
     pub async fn post(&self, path: &str, body: &Value) -> Response {
         self.request(Method::POST, path).json(body).send().await.expect("the node answers")
     }
@@ -131,6 +137,7 @@ impl Node {
         json_of(response).await
     }
 
+    /// Calls a function.
     pub async fn call(&self, name: &str, args: Value) -> Response {
         self.post(&format!("/v1/functions/{name}/call"), &args).await
     }

@@ -29,7 +29,7 @@ pub fn cargo(args: &[&str]) -> Command {
 
 /// Builds the binary `runabout` as everything else is built here, and gives its path.
 pub fn runabout() -> Result<&'static Path> {
-    run(&mut cargo(&["build", "--release", "--package", "runabout-cli"]))?;
+    run(&mut cargo(&["build", "--release", "--workspace"]))?;
     Ok(Path::new("target/release/runabout"))
 }
 

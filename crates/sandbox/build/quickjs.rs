@@ -139,8 +139,8 @@ fn initialise(guest: &mut Guest<'_>, prelude: &str, random_state: u32) -> Result
     layout.add("source_bytes_max", SOURCE_BYTES_MAX as u32, "The size of that room.");
     layout.add(
         "scratch",
-        guest.allocate(&[0; 64])? as u32,
-        "Room for arguments and lengths, 64 bytes.",
+        guest.allocate(&[0; 96])? as u32,
+        "Room for arguments, 64 bytes, and for lengths, 32.",
     );
 
     while guest.call::<(), i32>("qjs_is_job_pending", ())? != 0 {

@@ -11,6 +11,10 @@
 
   // Kept from before guest code runs: a guest that replaces `JSON.stringify` or
   // `Promise.prototype.then` changes its own world, not how its result is read.
+  const {
+    Array, ArrayBuffer, Boolean, DataView, Date, Error, Function, JSON, Map, Math, Number, Object,
+    Promise, RangeError, Reflect, RegExp, Set, String, Symbol, TypeError, Uint8Array,
+  } = globalThis;
   const { stringify, parse } = JSON;
   const { isView } = ArrayBuffer;
   const { isArray } = Array;
@@ -24,6 +28,7 @@
   const Text = String;
   const objectTag = Object.prototype.toString;
   const dateNow = Date.now;
+  const { toWellFormed } = String.prototype;
 
   const MAIL = { STATE: 0, NEXT_TIMER_MS: 1, TIMERS: 2, STARTED_MS: 3 };
   const STATE = { PENDING: 0, RETURNED: 1, RETURNED_BYTES: 2, THREW: 3 };
@@ -55,7 +60,8 @@
   function field(error, name) {
     try {
       const value = error[name];
-      return value === undefined || value === null ? undefined : Text(value);
+      // Half a surrogate pair has no place in JSON that others read.
+      return value === undefined || value === null ? undefined : apply(toWellFormed, Text(value), []);
     } catch {
       return undefined;
     }
@@ -69,7 +75,7 @@
         stack: field(error, 'stack'),
       };
     }
-    return { name: 'Error', message: `threw ${inspect(error)}` };
+    return { name: 'Error', message: apply(toWellFormed, `threw ${inspect(error)}`, []) };
   }
 
   function fail(error) {
@@ -97,15 +103,17 @@
   // a script with a top-level await.
   // `text`: JSON of [form, export, args]; `bytes`: the arguments, if they are bytes.
   function invoke(value, text, ...bytes) {
-    const [form, name, args] = parse(text);
     try {
+      // By index: a guest may have replaced how arrays are walked.
+      const request = parse(text);
+      const form = request[0];
       if (form === FORM.SCRIPT) return settle(value);
       if (form === FORM.ASYNC_SCRIPT) {
         apply(PromiseThen, value, [(last) => settle(last.value), fail]);
         return;
       }
-      const values = args === null ? bytes : args;
-      apply(PromiseThen, value, [(namespace) => callExport(namespace, name, values), fail]);
+      const values = request[2] === null ? bytes : request[2];
+      apply(PromiseThen, value, [(namespace) => callExport(namespace, request[1], values), fail]);
     } catch (error) {
       fail(error);
     }
@@ -512,7 +520,7 @@
         throw new TypeError('getRandomValues fills an integer typed array');
       }
       if (array.byteLength > 65536) throw new RangeError('getRandomValues fills 65,536 bytes at most');
-      host.random(new Bytes(array.buffer, array.byteOffset, array.byteLength));
+      refuse(host.random(new Bytes(array.buffer, array.byteOffset, array.byteLength)));
       return array;
     },
     randomUUID() {

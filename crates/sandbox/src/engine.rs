@@ -16,6 +16,10 @@ pub const TICK: Duration = Duration::from_millis(1);
 /// The ticker rests after this many ticks without a run.
 const IDLE_TICKS_MAX: u32 = 100;
 
+/// What a module may have of either.
+const MEMORIES_PER_MODULE_MAX: u32 = 4;
+const TABLES_PER_MODULE_MAX: u32 = 8;
+
 /// Memory of an instance that stays resident after a run, so that the next one finds its pages
 /// mapped; only those that were written to are set back.
 const KEEP_RESIDENT_BYTES: usize = 2 << 20;
@@ -27,11 +31,12 @@ pub fn new_engine(runs: u32) -> Result<Engine> {
     let stacks = runs * 3;
     let mut pool = PoolingAllocationConfig::new();
     pool.total_core_instances(runs)
-        .total_memories(runs)
-        .total_tables(runs * 2)
+        // As many as every run could have: they are addresses, not memory.
+        .total_memories(runs * MEMORIES_PER_MODULE_MAX)
+        .total_tables(runs * TABLES_PER_MODULE_MAX)
         .total_stacks(stacks)
-        .max_tables_per_module(8)
-        .max_memories_per_module(4)
+        .max_memories_per_module(MEMORIES_PER_MODULE_MAX)
+        .max_tables_per_module(TABLES_PER_MODULE_MAX)
         .max_memory_size(MEMORY_RESERVATION_BYTES as usize)
         .table_elements(100_000)
         .max_core_instance_size(4 << 20)

@@ -1,10 +1,9 @@
 //! The compute threads. A run is a future that yields at every tick; the run that has used least
 //! processor time goes first, so a long run never holds up a short one. "Least" is measured in
 //! bands, each four times as wide as the one below, and within a band the first come runs first:
-//! were it exact, many equal runs would take turns and all end at the end, or at their limit.
+//! were it exact, many equal runs would take turns and all end at the end, or at their limit. Some
+//! turns are kept for those that waited longest, so that short runs never starve a long one.
 
-use std::cmp::Ordering;
-use std::collections::BinaryHeap;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -21,6 +20,9 @@ use crate::meter::Meter;
 /// How much less the system favours compute threads than those that answer requests.
 const NICENESS: i32 = 5;
 
+/// One turn in so many is for the run that has waited longest.
+const FAIR_TURN: u64 = 4;
+
 type Slice = Runnable<Arc<Meter>>;
 
 /// The compute threads and the runs that wait for one.
@@ -30,17 +32,27 @@ pub struct Executor {
 }
 
 struct Shared {
-    /// Bounded by the number of runs that the pool of instances allows.
-    queue: Mutex<BinaryHeap<Waiting>>,
+    queue: Mutex<Queue>,
     ready: Condvar,
     /// The length of the queue, to be read without its lock.
     waiting: AtomicUsize,
     closed: AtomicBool,
 }
 
+/// The runs that wait. Bounded by the number of instances that the pool has room for, some
+/// hundreds, so that looking at all of them is cheaper than keeping them in order.
+#[derive(Default)]
+struct Queue {
+    runs: Vec<Waiting>,
+    turns: u64,
+    arrivals: u64,
+}
+
 struct Waiting {
     band: u32,
-    arrival: Instant,
+    started: Instant,
+    /// Counts arrivals in the queue.
+    arrival: u64,
     slice: Slice,
 }
 
@@ -103,14 +115,12 @@ impl Drop for Executor {
 
 impl Shared {
     fn push(&self, slice: Slice) {
-        let waiting = Waiting {
-            band: band(slice.metadata().cpu_ns()),
-            arrival: slice.metadata().started(),
-            slice,
-        };
+        let (band, started) = (band(slice.metadata().cpu_ns()), slice.metadata().started());
         let mut queue = self.queue.lock();
-        queue.push(waiting);
-        self.waiting.store(queue.len(), Relaxed);
+        queue.arrivals += 1;
+        let arrival = queue.arrivals;
+        queue.runs.push(Waiting { band, started, arrival, slice });
+        self.waiting.store(queue.runs.len(), Relaxed);
         self.ready.notify_one();
     }
 
@@ -121,12 +131,31 @@ impl Shared {
             if self.closed.load(Relaxed) {
                 return None;
             }
-            if let Some(next) = queue.pop() {
-                self.waiting.store(queue.len(), Relaxed);
-                return Some(next.slice);
+            if let Some(next) = queue.next() {
+                self.waiting.store(queue.runs.len(), Relaxed);
+                return Some(next);
             }
             self.ready.wait(&mut queue);
         }
+    }
+}
+
+impl Queue {
+    /// A run that is to stop goes before all others, so that it stops now. Every fourth turn is
+    /// for the run that has waited longest, so that none waits for ever. The other turns are for
+    /// the youngest band, and in it for the run that was asked for first.
+    fn next(&mut self) -> Option<Slice> {
+        let now = Instant::now();
+        self.turns += 1;
+        let is_for_the_longest_wait = self.turns.is_multiple_of(FAIR_TURN);
+        let rank = |waiting: &Waiting| {
+            let is_ending = waiting.slice.metadata().is_to_stop(now);
+            let band = if is_for_the_longest_wait { 0 } else { waiting.band };
+            let order = if is_for_the_longest_wait { None } else { Some(waiting.started) };
+            (!is_ending, band, order, waiting.arrival)
+        };
+        let best = (0..self.runs.len()).min_by_key(|index| rank(&self.runs[*index]))?;
+        Some(self.runs.swap_remove(best).slice)
     }
 }
 
@@ -149,27 +178,6 @@ fn compute(shared: &Shared, runtime: &Handle) {
 fn band(used_ns: u64) -> u32 {
     (used_ns / 1_000_000 + 1).ilog2() / 2
 }
-
-impl Ord for Waiting {
-    /// The greatest is the one that has used least, and of those the one that came first.
-    fn cmp(&self, other: &Self) -> Ordering {
-        (other.band, other.arrival).cmp(&(self.band, self.arrival))
-    }
-}
-
-impl PartialOrd for Waiting {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Waiting {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Waiting {}
 
 #[cfg(test)]
 mod tests {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use runabout_protocol::{ErrorReport, Outcome};
-use wasmtime::{Engine, Error, Store, Trap, UpdateDeadline, WasmBacktrace};
+use wasmtime::{
+    Engine, Error, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, WasmBacktrace,
+};
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::p1::WasiP1Ctx;
 
@@ -55,6 +57,10 @@ pub fn failure(error: &Error, meter: &Meter) -> Outcome {
     }
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
         return Outcome::threw("Exit", format!("exited with code {}", exit.0));
+    }
+    // No instance was free: the node is full, and the guest has done nothing wrong.
+    if error.is::<PoolConcurrencyLimitError>() {
+        return meter.node_out_of_memory();
     }
     // A guest that traps after it was refused memory did not get over the refusal.
     if let Some(outcome) = meter.out_of_memory() {

@@ -79,6 +79,9 @@ pub enum Error {
         /// What is wrong, for a person.
         message: String,
     },
+    /// There is no room for it now; the same may succeed later.
+    #[error("{0}")]
+    Busy(String),
     /// The engine could not do its part.
     #[error("{0}")]
     Engine(String),

@@ -157,6 +157,11 @@ impl Meter {
         self.cpu_ns.load(Relaxed)
     }
 
+    /// Whether the run has nothing left to do but to be stopped.
+    pub fn is_to_stop(&self, now: Instant) -> bool {
+        self.abandoned.load(Relaxed) || self.cancel.is_cancelled() || now >= self.deadline()
+    }
+
     /// Processor time with that of the slice under way. Called on the thread that drives it.
     fn cpu_now_ns(&self) -> u64 {
         let slice_ns = thread_cpu_ns().saturating_sub(self.slice_began_ns.load(Relaxed));
@@ -204,6 +209,11 @@ impl Meter {
             _ => (MemoryScope::Run, self.limits.memory_bytes),
         };
         Some(Outcome::OutOfMemory { limit_bytes, scope })
+    }
+
+    /// The outcome of a run for which the node has no room.
+    pub fn node_out_of_memory(&self) -> Outcome {
+        Outcome::OutOfMemory { limit_bytes: self.node.limit_bytes, scope: MemoryScope::Node }
     }
 
     /// What was used until now. Called on the thread that drives the run.

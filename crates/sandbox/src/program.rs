@@ -22,6 +22,9 @@ use crate::{Error, imports, wasm};
 /// How long a compilation may take before its caller is told that it costs too much.
 const COMPILE_TIME_MAX: Duration = Duration::from_secs(30);
 
+/// Sources shorter than this are read in less time than changing threads takes.
+const SOURCE_READ_IN_PLACE_BYTES: usize = 16 << 10;
+
 /// Compiled code kept in memory.
 const CACHE_BYTES_MAX: u64 = 512 << 20;
 
@@ -145,19 +148,9 @@ impl Compiler {
             return Ok(program);
         }
         let kind = match language {
-            Language::Js => {
-                let exports = exports_of(&String::from_utf8_lossy(&bytes))?;
-                Kind::Js(Script { source: bytes, form: form.unwrap_or(Form::Script), exports })
-            }
+            Language::Js => script(bytes, form).await?,
             Language::Wasm | Language::Wasi => {
-                let turn = self.one_at_a_time.clone().lock_owned();
-                let turn =
-                    tokio::time::timeout(COMPILE_TIME_MAX, turn).await.map_err(|_| too_slow())?;
-                // Somebody else may have compiled it while we waited.
-                if let Some(program) = self.prepared(digest) {
-                    return Ok(program);
-                }
-                let module = self.module(digest, bytes, turn).await?;
+                let module = self.module(digest, bytes).await?;
                 self.link(&module, language)?
             }
         };
@@ -166,19 +159,30 @@ impl Compiler {
         Ok(program)
     }
 
-    /// Compiles off the threads that run functions and answer requests.
-    async fn module(
-        &self,
-        digest: Digest,
-        bytes: Bytes,
-        turn: tokio::sync::OwnedMutexGuard<()>,
-    ) -> Result<Module, Error> {
+    /// Finds the compiled code, or compiles, off the threads that run functions and answer requests.
+    async fn module(&self, digest: Digest, bytes: Bytes) -> Result<Module, Error> {
+        let path = self.folder.as_ref().map(|folder| folder.join(file_name(&self.engine, digest)));
+        // What was compiled before does not wait for what is being compiled.
+        if let Some(path) = path.clone() {
+            let engine = self.engine.clone();
+            let loading = tokio::task::spawn_blocking(move || load(&engine, &path));
+            if let Ok(Some(module)) = loading.await {
+                return Ok(module);
+            }
+        }
+        let turn = self.one_at_a_time.clone().lock_owned();
+        let turn = tokio::time::timeout(COMPILE_TIME_MAX, turn).await.map_err(|_| {
+            Error::Busy("too many modules are being compiled; try again".to_owned())
+        })?;
         let engine = self.engine.clone();
-        let path = self.folder.as_ref().map(|folder| folder.join(file_name(&engine, digest)));
         let compiling = tokio::task::spawn_blocking(move || {
             // Held until compiling has ended, even if nobody waits for it any more.
             let _turn = turn;
-            load_or_compile(&engine, path.as_deref(), &bytes)
+            // Somebody else may have compiled it while we waited.
+            match path.as_deref().and_then(|path| load(&engine, path)) {
+                Some(module) => Ok(module),
+                None => compile(&engine, path.as_deref(), &bytes),
+            }
         });
         match tokio::time::timeout(COMPILE_TIME_MAX, compiling).await {
             Ok(Ok(compiled)) => compiled,
@@ -202,6 +206,19 @@ impl Compiler {
     }
 }
 
+/// Large sources are read off the threads that answer requests.
+async fn script(source: Bytes, form: Option<Form>) -> Result<Kind, Error> {
+    let read = source.clone();
+    let exports = move || exports_of(&String::from_utf8_lossy(&read));
+    let exports = match source.len() {
+        ..SOURCE_READ_IN_PLACE_BYTES => exports(),
+        _ => tokio::task::spawn_blocking(exports)
+            .await
+            .map_err(|panicked| Error::Engine(format!("reading failed: {panicked}")))?,
+    };
+    Ok(Kind::Js(Script { source, form: form.unwrap_or(Form::Script), exports: exports? }))
+}
+
 fn too_slow() -> Error {
     let message = format!("compiling took longer than {} s", COMPILE_TIME_MAX.as_secs());
     Error::Rejected(Rejection::new("compile_too_costly", message))
@@ -214,19 +231,23 @@ fn file_name(engine: &Engine, digest: Digest) -> String {
     format!("{}-{:016x}.cwasm", digest.hex(), hasher.finish())
 }
 
-fn load_or_compile(engine: &Engine, path: Option<&Path>, bytes: &[u8]) -> Result<Module, Error> {
-    if let Some(path) = path.filter(|path| path.exists()) {
-        // SAFETY: the folder is ours alone (mode 0700) and holds what `keep` below wrote there,
-        // whole or not at all. Whoever can write to it can already act as us.
-        #[expect(unsafe_code, reason = "loading ahead-of-time compiled code is unsafe by nature")]
-        let loaded = unsafe { Module::deserialize_file(engine, path) };
-        match loaded {
-            Ok(module) => return Ok(module),
-            Err(error) => {
-                tracing::warn!(%error, ?path, "compiled code did not load; compiling again")
-            }
-        }
+/// Loads compiled code, if there is any that fits.
+fn load(engine: &Engine, path: &Path) -> Option<Module> {
+    if !path.exists() {
+        return None;
     }
+    // SAFETY: the folder is ours alone (mode 0700) and holds what `keep` below wrote there, synced
+    // before it got its name. Whoever can write to it can already act as us.
+    #[expect(unsafe_code, reason = "loading ahead-of-time compiled code is unsafe by nature")]
+    let loaded = unsafe { Module::deserialize_file(engine, path) };
+    loaded
+        .inspect_err(
+            |error| tracing::warn!(%error, ?path, "compiled code did not load; compiling again"),
+        )
+        .ok()
+}
+
+fn compile(engine: &Engine, path: Option<&Path>, bytes: &[u8]) -> Result<Module, Error> {
     let module = Module::new(engine, bytes).map_err(|error| {
         Rejection::new("invalid_wasm", format!("cannot be compiled: {error:#}"))
     })?;
@@ -239,11 +260,16 @@ fn load_or_compile(engine: &Engine, path: Option<&Path>, bytes: &[u8]) -> Result
     Ok(module)
 }
 
+/// Whole or not at all, even if the power fails: the bytes are on the disk before their name is.
 fn keep(module: &Module, path: &Path) -> std::io::Result<()> {
     let code = module.serialize().map_err(std::io::Error::other)?;
-    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
-    fs::File::create(&temporary)?.write_all(&code)?;
-    fs::rename(&temporary, path)
+    // Only one compilation writes at a time, and only one process has the folder.
+    let temporary = path.with_extension("tmp");
+    let mut file = fs::File::create(&temporary)?;
+    file.write_all(&code)?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)?;
+    path.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
 }
 
 fn create_private(folder: &Path) -> std::io::Result<()> {

@@ -240,7 +240,11 @@ async fn conclude(vm: &mut Vm<'_>, is_module: bool) -> Result<Outcome> {
 }
 
 fn thrown(vm: &Vm<'_>, text: &str) -> Outcome {
-    let mut report: ErrorReport = serde_json::from_str(text).unwrap_or_default();
+    let mut report: ErrorReport = serde_json::from_str(text).unwrap_or_else(|_| ErrorReport {
+        name: "Error".to_owned(),
+        message: "threw a value that cannot be shown".to_owned(),
+        stack: None,
+    });
     let lacks_memory = report.message.contains("out of memory") || report.message.is_empty();
     if lacks_memory && let Some(outcome) = vm.out_of_memory() {
         return outcome;

@@ -143,6 +143,7 @@ async fn what_is_thrown_is_told() {
         ("throw null", "threw null"),
         ("Promise.reject({ a: 1 }); 5", "threw { a: 1 }"),
         ("setTimeout(() => { throw new Error('in a timer') }, 1); 5", "in a timer"),
+        ("throw new Error('half \\ud800')", "half \u{fffd}"),
         ("throw new Proxy({}, { get() { throw 1 } })", "threw a value that cannot be shown"),
     ] {
         let (report, _) = js_report(source, "[]").await;
@@ -151,6 +152,38 @@ async fn what_is_thrown_is_told() {
         };
         assert_eq!(error.message, message, "{source}");
     }
+}
+
+#[tokio::test]
+async fn a_guest_that_replaces_the_world_spoils_only_its_own() {
+    let replaced = "JSON.stringify = JSON.parse = () => { throw 1 }; Promise.prototype.then = null; Promise.resolve = null; Array.prototype[Symbol.iterator] = null; globalThis.Error = globalThis.ArrayBuffer = globalThis.Promise = 5; Reflect.apply = null; Object.prototype.then = 1;";
+    returns(&format!("{replaced} ({{ a: [1] }})"), "[]", r#"{"a":[1]}"#).await;
+    returns(&format!("{replaced} 5"), "[]", "5").await;
+    returns(&format!("{replaced} export default (a) => a"), "[7]", "7").await;
+}
+
+#[tokio::test]
+async fn many_small_host_calls_take_no_memory() {
+    let source = "export default async () => { for (let i = 0; i < 20_000; i++) { try { await Promise.reject(1) } catch {} crypto.getRandomValues(new Uint8Array(4)); new TextDecoder().decode(new Uint8Array([0xff])); } }";
+    let (report, _) = js_report(source, "[]").await;
+    assert_eq!(told(&report.outcome), r#"{"kind":"returned","value":null}"#);
+    // Twenty thousand handles of 16 bytes alone would be more than this.
+    let peak = report.usage.memory_peak_bytes.expect("is measured");
+    assert!(peak < 12 << 20, "{peak}");
+}
+
+#[tokio::test]
+async fn a_guest_cannot_make_the_host_allocate() {
+    let source = "let n = 0; const a = new Uint8Array(100 << 20); Object.defineProperty(a, 'byteLength', { get() { return n++ ? 100 << 20 : 0 } }); crypto.getRandomValues(a)";
+    let (report, _) = js_report(source, "[]").await;
+    assert!(
+        matches!(&report.outcome, Outcome::Threw(error) if error.name == "RangeError"),
+        "{:?}",
+        report.outcome
+    );
+    returns("new TextDecoder().decode(new Uint8Array(1 << 20).fill(255)).length", "[]", "1048576")
+        .await;
+    returns("const t = '\u{1f600}'.repeat(50_000); new TextDecoder().decode(new Uint8Array([0xff, ...new TextEncoder().encode(t)])) === String.fromCharCode(0xfffd) + t", "[]", "true").await;
 }
 
 #[tokio::test]
@@ -450,6 +483,63 @@ async fn a_long_run_does_not_hold_up_a_short_one() {
     }
     cancel.cancel();
     for run in loops {
+        assert_eq!(run.await.expect("ends").expect("runs").outcome, Outcome::Cancelled);
+    }
+}
+
+#[tokio::test]
+async fn short_runs_do_not_starve_a_long_one() {
+    let sandbox = sandbox();
+    let short = program(
+        &sandbox,
+        "const until = Date.now() + 2; while (Date.now() < until); 0",
+        SourceLanguage::JavaScript,
+    )
+    .await;
+    let is_over = CancellationToken::new();
+    let mut callers = Vec::new();
+    for _ in 0..16 {
+        let (sandbox, short, is_over) = (sandbox.clone(), short.clone(), is_over.clone());
+        callers.push(tokio::spawn(async move {
+            while !is_over.is_cancelled() {
+                sandbox.run(&short, invocation("[]", Arc::default())).await.expect("runs");
+            }
+        }));
+    }
+    let endless = program(&sandbox, "while (true) {}", SourceLanguage::JavaScript).await;
+    let mut run = invocation("[]", Arc::default());
+    run.limits = Limits { timeout_ms: 300, cpu_ms: 300, ..Limits::default() };
+    let started = Instant::now();
+    let report = sandbox.run(&endless, run).await.expect("runs");
+    assert!(matches!(report.outcome, Outcome::TimedOut { .. }), "{:?}", report.outcome);
+    // Not a measurement: without its turns it would not end while the callers go on.
+    assert!(started.elapsed().as_secs() < 10);
+    is_over.cancel();
+    for caller in callers {
+        caller.await.expect("ends");
+    }
+}
+
+#[tokio::test]
+async fn modules_with_many_memories_do_not_take_those_of_others() {
+    let sandbox = sandbox();
+    let greedy = r#"(module (import "runabout" "progress" (func (param f64 i32 i32))) (memory (export "memory") 1) (memory 1) (memory 1) (memory 1) (func (export "f") (loop br 0)))"#;
+    let greedy = program(&sandbox, greedy, SourceLanguage::Wasm).await;
+    let cancel = CancellationToken::new();
+    let mut runs = Vec::new();
+    for _ in 0..50 {
+        let (sandbox, greedy) = (sandbox.clone(), greedy.clone());
+        let mut run = invocation("[]", Arc::default());
+        run.cancel = cancel.clone();
+        runs.push(tokio::spawn(async move { sandbox.run(&greedy, run).await }));
+    }
+    let other = program(&sandbox, "1", SourceLanguage::JavaScript).await;
+    for _ in 0..10 {
+        let report = sandbox.run(&other, invocation("[]", Arc::default())).await.expect("runs");
+        assert_eq!(told(&report.outcome), r#"{"kind":"returned","value":1}"#);
+    }
+    cancel.cancel();
+    for run in runs {
         assert_eq!(run.await.expect("ends").expect("runs").outcome, Outcome::Cancelled);
     }
 }

@@ -73,8 +73,12 @@ impl Scheduler {
     /// Takes in what happened, and says what is to be written and then done.
     pub fn step(&mut self, now: Moment, event: Event) -> Step {
         let mut turn = Turn { now, step: Step::default() };
+        // Only a tick rings: what has happened is taken in before it is called overdue.
+        let is_tick = matches!(event, Event::Tick);
         self.take_in(event, &mut turn);
-        self.ring(&mut turn);
+        if is_tick {
+            self.ring(&mut turn);
+        }
         self.assign(&mut turn);
         turn.step
     }

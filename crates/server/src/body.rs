@@ -22,10 +22,12 @@ pub const ARGS_BYTES_MAX: usize = 6 << 20;
 pub const TASK_BODY_BYTES_MAX: usize = 2 * ARTIFACT_BYTES_MAX + 2 * ARGS_BYTES_MAX;
 
 /// Bodies up to this size are not counted against the room for large ones.
-const SMALL_BYTES_MAX: usize = 1 << 20;
-/// Room for all large bodies that are being read or worked on, in MiB. When it is full, the next
+const SMALL_BYTES_MAX: usize = 64 << 10;
+/// The room for large bodies is given out in pieces of this size.
+const ROOM_BYTES: usize = 64 << 10;
+/// Room for all large bodies that are being read, wait or are worked on. When it is full, the next
 /// one hears 503.
-const LARGE_BODIES_MIB_MAX: usize = 512;
+const LARGE_BODIES_BYTES_MAX: usize = 512 << 20;
 /// The longest pause between two pieces of a body; then the request ends with 408.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// How much of a body that is too large is read and thrown away, so that a client that only
@@ -36,7 +38,7 @@ const THROWN_AWAY_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Takes bodies in.
 pub struct Intake {
-    /// One permit a MiB.
+    /// One permit for each [`ROOM_BYTES`].
     large: Arc<Semaphore>,
 }
 
@@ -44,12 +46,16 @@ pub struct Intake {
 pub struct Received {
     /// The bytes.
     pub bytes: Bytes,
-    _room: Option<OwnedSemaphorePermit>,
+    /// Kept for as long as the bytes, or what is made of them, are.
+    pub room: Room,
 }
+
+/// Room that a large body takes, given back when this is dropped; none for a small one.
+pub type Room = Option<OwnedSemaphorePermit>;
 
 impl Default for Intake {
     fn default() -> Self {
-        Self { large: Arc::new(Semaphore::new(LARGE_BODIES_MIB_MAX)) }
+        Self { large: Arc::new(Semaphore::new(LARGE_BODIES_BYTES_MAX / ROOM_BYTES)) }
     }
 }
 
@@ -73,11 +79,11 @@ impl Intake {
         }
         let mut room = self.room_for(declared.unwrap_or(0))?;
         let Some(first) = next(&mut stream).await? else {
-            return Ok(Received { bytes: Bytes::new(), _room: room });
+            return Ok(Received { bytes: Bytes::new(), room });
         };
         let Some(second) = next(&mut stream).await? else {
             // The usual case, without a copy.
-            return within(first, bytes_max).map(|bytes| Received { bytes, _room: room });
+            return within(first, bytes_max).map(|bytes| Received { bytes, room });
         };
         let mut bytes = BytesMut::with_capacity(declared.unwrap_or(first.len() + second.len()));
         bytes.extend_from_slice(&first);
@@ -95,17 +101,17 @@ impl Intake {
             }
             piece = next(&mut stream).await?;
         }
-        Ok(Received { bytes: bytes.freeze(), _room: room })
+        Ok(Received { bytes: bytes.freeze(), room })
     }
 
-    fn room_for(&self, length: usize) -> Result<Option<OwnedSemaphorePermit>, Problem> {
+    fn room_for(&self, length: usize) -> Result<Room, Problem> {
         if length <= SMALL_BYTES_MAX {
             return Ok(None);
         }
-        let mib = u32::try_from(length >> 20).unwrap_or(u32::MAX);
+        let pieces = u32::try_from(length.div_ceil(ROOM_BYTES)).unwrap_or(u32::MAX);
         self.large
             .clone()
-            .try_acquire_many_owned(mib)
+            .try_acquire_many_owned(pieces)
             .map(Some)
             .map_err(|_| Problem::overloaded("too many large bodies are being taken in"))
     }
@@ -174,7 +180,7 @@ mod tests {
     #[tokio::test]
     async fn large_bodies_share_a_bounded_room() {
         let intake = Intake::default();
-        let held = intake.room_for(LARGE_BODIES_MIB_MAX << 20).expect("there is room");
+        let held = intake.room_for(LARGE_BODIES_BYTES_MAX).expect("there is room");
         assert!(intake.room_for(2 << 20).is_err());
         assert!(matches!(intake.room_for(SMALL_BYTES_MAX), Ok(None)));
         drop(held);

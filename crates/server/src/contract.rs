@@ -280,6 +280,8 @@ async fn a_task_is_accepted_waited_for_and_deleted() {
     assert_eq!(logs["truncated"], false);
     let attempts = node.json(&format!("GET {path}/attempts"), "").await.json();
     assert_eq!(attempts["items"][0]["attempt"], 1);
+    let workers = node.json("GET /v1/workers", "").await.json();
+    assert_eq!(workers["items"][0]["id"], ended["worker"], "{workers}");
     node.check(&format!("POST {path}/cancel"), "", "409 task_finished state=succeeded").await;
     let page = node.json("GET /v1/tasks?name=task1&state=succeeded", "").await.json();
     assert_eq!(page["items"][0]["id"], task["id"]);

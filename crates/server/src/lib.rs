@@ -16,6 +16,7 @@ mod identity;
 mod listen;
 mod metrics;
 mod multipart;
+mod opening;
 mod problem;
 mod read;
 mod routes;

@@ -15,12 +15,15 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::front::Front;
+use crate::opening::Opening;
 
 /// Connections at once; more wait in the listener's backlog.
 const CONNECTIONS_MAX: usize = 4096;
 /// How long a connection may take to send a request's head, or idle before it. Longer than the 90
 /// seconds for which common clients keep idle connections, so that they close theirs first.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(120);
+/// How often a client that speaks HTTP/2 must show that it is still there.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
 /// How long requests under way are given to end when the node stops.
 const GRACE: Duration = Duration::from_secs(5);
 /// How long accepting rests after it failed: out of file descriptors, say.
@@ -50,7 +53,12 @@ async fn accept(
 ) {
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIME_MAX);
-    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(256);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(256)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_INTERVAL);
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     // The semaphore is never closed, so this ends only when it is dropped.
     while let Ok(place) = room.clone().acquire_owned().await {
@@ -78,12 +86,12 @@ async fn accept(
     }
 }
 
-fn io(stream: TcpStream) -> TokioIo<TcpStream> {
+fn io(stream: TcpStream) -> TokioIo<Opening<TcpStream>> {
     // An answer is one small write; waiting for more to send with it would only delay it.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "failed to set TCP_NODELAY");
     }
-    TokioIo::new(stream)
+    TokioIo::new(Opening::new(stream, HEAD_TIME_MAX))
 }
 
 type Incoming = axum::http::Request<hyper::body::Incoming>;

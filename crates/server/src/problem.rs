@@ -91,11 +91,13 @@ impl Problem {
         self.header(header::RETRY_AFTER, seconds.into())
     }
 
+    #[cfg(test)]
     /// Its code.
     pub fn code(&self) -> Code {
         self.code
     }
 
+    #[cfg(test)]
     /// The members beside the standard ones.
     pub fn extras(&self) -> &Map<String, Value> {
         &self.extras
@@ -160,6 +162,7 @@ impl From<runabout_sandbox::Error> for Problem {
             Error::BadCall { code, message } => {
                 Self::new(Code::parse(code).unwrap_or(Code::InvalidArguments), message)
             }
+            Error::Busy(why) => Self::overloaded(why),
             Error::Engine(cause) => Self::internal(cause),
         }
     }

@@ -70,6 +70,10 @@ fn refused(path: &Path, message: &str) -> Problem {
     if let Some((field, known)) = unexpected(message, "unknown field `") {
         return unknown_field(parent_of(&path, field), field, &known);
     }
+    let twice = message.strip_prefix("duplicate field `").and_then(|rest| rest.strip_suffix('`'));
+    if let Some(field) = twice {
+        return Problem::invalid_field(field, format!("{field} is there twice"));
+    }
     let problem = Problem::invalid_field(path.clone(), format!("{path}: {message}"));
     let variant = unexpected(message, "unknown variant `");
     match variant.and_then(|(word, known)| nearest(word, known)) {

@@ -153,7 +153,7 @@ fn failed(path: &Path, error: Error) -> Failure {
     match error {
         Error::Rejected(rejection) => rejected(path, &rejection),
         Error::BadCall { code, message } => Failure::ours(message).code(code),
-        Error::Engine(message) => Failure::ours(message),
+        Error::Busy(message) | Error::Engine(message) => Failure::ours(message),
     }
 }
 

@@ -20,6 +20,10 @@ const CODE_BYTES_MAX: usize = 16 << 20;
 /// # Errors
 /// It is no core module, it imports what is not here, or compiling it would cost too much.
 pub fn examine(bytes: &[u8]) -> Result<(Language, Vec<String>), Rejection> {
+    if !bytes.starts_with(b"\0asm") {
+        let message = "not a WebAssembly module: it does not begin with the bytes 00 61 73 6d";
+        return Err(Rejection::new("invalid_wasm", message));
+    }
     let mut exports = Vec::new();
     let mut validator = Validator::new();
     let mut code_bytes = 0;

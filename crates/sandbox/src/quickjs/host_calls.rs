@@ -17,6 +17,12 @@ const NOT_SUPPORTED: i32 = 52;
 /// How many bytes of a name are looked at; every host function's is shorter.
 const NAME_BYTES_MAX: u32 = 16;
 
+/// The most that `crypto.getRandomValues` fills at once.
+const RANDOM_BYTES_MAX: u32 = 65_536;
+
+/// How much is decoded between two looks at the run's limits.
+const DECODED_AT_ONCE_BYTES: u32 = 64 << 10;
+
 /// How much of a progress message is read.
 const MESSAGE_BYTES_MAX: usize = 1 << 10;
 
@@ -63,13 +69,7 @@ async fn host_call(vm: &mut Vm<'_>, name: &[u8], arguments: &[u32]) -> Result<u3
         (b"log", [stream, text]) => log(vm, *stream, *text).await,
         (b"progress", [fraction, message]) => progress(vm, *fraction, *message).await,
         (b"checkpoint", [kind, state]) => checkpoint(vm, *kind, *state).await,
-        (b"random", [array]) => {
-            let (address, length) = vm.bytes_at(*array).await?;
-            let mut bytes = vec![0; length as usize];
-            fill_random(&mut bytes)?;
-            vm.write(address, &bytes)?;
-            vm.undefined().await
-        }
+        (b"random", [array]) => random(vm, *array).await,
         (b"encode", [text]) => {
             let (address, length) = vm.text_at(*text).await?;
             let array = vm.new_uint8_array_at((address, length)).await?;
@@ -118,6 +118,18 @@ async fn checkpoint(vm: &mut Vm<'_>, kind: u32, state: u32) -> Result<u32> {
     vm.undefined().await
 }
 
+/// The prelude has checked the length; a guest may have misled it.
+async fn random(vm: &mut Vm<'_>, array: u32) -> Result<u32> {
+    let (address, length) = vm.bytes_at(array).await?;
+    if length > RANDOM_BYTES_MAX {
+        return vm.new_string(b"getRandomValues fills 65,536 bytes at most").await;
+    }
+    let mut bytes = vec![0; length as usize];
+    fill_random(&mut bytes)?;
+    vm.write(address, &bytes)?;
+    vm.undefined().await
+}
+
 /// Answers with undefined if the bytes must be valid and are not.
 async fn decode(vm: &mut Vm<'_>, bytes: u32, fatal: u32) -> Result<u32> {
     let (address, length) = vm.bytes_at(bytes).await?;
@@ -128,8 +140,41 @@ async fn decode(vm: &mut Vm<'_>, bytes: u32, fatal: u32) -> Result<u32> {
     if vm.number(fatal).await? == 1.0 {
         return vm.undefined().await;
     }
-    let text = String::from_utf8_lossy(vm.read(address, length)?).into_owned();
-    vm.new_string(text.as_bytes()).await
+    decode_lossy(vm, (address, length)).await
+}
+
+/// Replaces what is no UTF-8. The text is built in the guest's memory, which is counted, and piece
+/// by piece, so that the run can be stopped in between.
+async fn decode_lossy(vm: &mut Vm<'_>, (source, length): (u32, u32)) -> Result<u32> {
+    // Each wrong byte becomes three.
+    let Some(room_bytes) = length.checked_mul(3) else { bail!("out of memory") };
+    let target = vm.room(room_bytes).await?;
+    let (mut read, mut written) = (0, 0);
+    while read < length {
+        let piece = (length - read).min(DECODED_AT_ONCE_BYTES);
+        let bytes = vm.read(source + read, piece)?;
+        let (taken, text) = lossy_piece(bytes, read + piece == length);
+        vm.write(target + written, text.as_bytes())?;
+        read += taken;
+        written += text.len() as u32;
+        if let Some(stop) = vm.guest().meter.stop() {
+            return Err(wasmtime::Error::new(stop));
+        }
+    }
+    let text = vm.new_string_at((target, written)).await?;
+    vm.free_room(target).await?;
+    Ok(text)
+}
+
+/// Decodes a piece but for a character that may go on in the next; how many bytes that took.
+fn lossy_piece(bytes: &[u8], is_last: bool) -> (u32, String) {
+    // A character has four bytes at the most, so one that goes on began among the last three.
+    let begun = bytes.iter().rev().take(3).position(|byte| *byte >= 0xc0);
+    let whole = match begun {
+        Some(back) if !is_last => bytes.len() - back - 1,
+        _ => bytes.len(),
+    };
+    (whole as u32, String::from_utf8_lossy(&bytes[..whole]).into_owned())
 }
 
 fn fill_random(bytes: &mut [u8]) -> Result<()> {

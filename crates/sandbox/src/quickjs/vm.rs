@@ -1,5 +1,8 @@
 //! One QuickJS instance, spoken to through its C API. Addresses and handles are guest addresses;
-//! a handle is a `JSValue` on the guest's heap, and nothing is freed, as the run ends with it.
+//! a handle is a `JSValue` on the guest's heap. Those that a run can make many of are freed; the
+//! few others end with the run.
+
+use std::collections::HashMap;
 
 use wasmtime::{
     AsContextMut, Extern, Instance, Memory, Module, ModuleExport, Result, Store, StoreContextMut,
@@ -9,6 +12,9 @@ use wasmtime::{
 use super::layout;
 use crate::guest::Guest;
 use runabout_protocol::Outcome;
+
+/// Where the C API writes lengths.
+const LENGTHS: u32 = layout::SCRATCH + 64;
 
 /// How source is evaluated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +80,7 @@ exports!(
     qjs_eval,
     qjs_execute_pending_job,
     qjs_free_cstring,
+    qjs_free_value,
     qjs_get_array_buffer,
     qjs_get_exception,
     qjs_get_float64,
@@ -95,8 +102,11 @@ pub struct JsState {
     memory: Memory,
     exports: std::sync::Arc<Exports>,
     is_async_script: bool,
-    /// Rejected promises that nobody has handled yet: identity and reason.
-    rejections: Vec<(u32, u32)>,
+    /// Rejected promises that nobody has handled yet, by identity: the promise, which keeps the
+    /// identity its own, and the reason.
+    rejections: HashMap<u32, (u32, u32)>,
+    /// The identity that was rejected first of those, as far as it is known.
+    first_rejection: Option<u32>,
 }
 
 impl JsState {
@@ -111,7 +121,14 @@ impl JsState {
             .get_module_export(&mut *store, &exports.memory)
             .and_then(Extern::into_memory)
             .ok_or_else(|| format_err!("quickjs.wasm exports no memory"))?;
-        Ok(Self { instance, memory, exports, is_async_script: false, rejections: Vec::new() })
+        Ok(Self {
+            instance,
+            memory,
+            exports,
+            is_async_script: false,
+            rejections: HashMap::new(),
+            first_rejection: None,
+        })
     }
 }
 
@@ -193,7 +210,8 @@ impl<'a> Vm<'a> {
 
     /// Calls one of the prelude's entry points, none of which throws.
     pub async fn call_entry(&mut self, entry: u32, arguments: &[u32]) -> Result<()> {
-        self.call_function(entry, arguments).await.map(drop)
+        let nothing = self.call_function(entry, arguments).await?;
+        self.free(nothing).await
     }
 
     /// How the run ended.
@@ -212,8 +230,10 @@ impl<'a> Vm<'a> {
         let params = (function, layout::UNDEFINED, arguments.len() as u32, address);
         let value: u32 = api!(self.qjs_call(params))?;
         if self.is_exception(value).await? {
-            // Only a lack of memory, or of stack, stops the prelude itself.
-            bail!("out of memory");
+            // A lack of memory or of stack, or a guest that broke what the prelude stands on.
+            bail!(
+                "the run broke its own engine: out of memory, out of stack, or a replaced built-in"
+            );
         }
         Ok(value)
     }
@@ -262,6 +282,19 @@ impl<'a> Vm<'a> {
         self.created(value).await
     }
 
+    /// Guest memory to be filled, and freed with [`Self::free_room`].
+    pub async fn room(&mut self, bytes: u32) -> Result<u32> {
+        let address: u32 = api!(self.wasm_malloc(bytes.max(1)))?;
+        if address == 0 {
+            bail!("out of memory");
+        }
+        Ok(address)
+    }
+
+    pub async fn free_room(&mut self, address: u32) -> Result<()> {
+        api!(self.wasm_free(address))
+    }
+
     /// A string of bytes that are in guest memory already.
     pub async fn new_string_at(&mut self, (address, length): (u32, u32)) -> Result<u32> {
         let value: u32 = api!(self.qjs_new_string((address, length)))?;
@@ -290,10 +323,8 @@ impl<'a> Vm<'a> {
 
     /// Where a string's UTF-8 is; the caller frees it with [`Self::free_text`].
     pub async fn text_at(&mut self, value: u32) -> Result<(u32, u32)> {
-        let length_at = self.allocate(&[0; 4], &[]).await?;
-        let address: u32 = api!(self.qjs_get_string_len((value, length_at)))?;
-        let length = self.read_u32(length_at)?;
-        let _: () = api!(self.wasm_free(length_at))?;
+        let address: u32 = api!(self.qjs_get_string_len((value, LENGTHS)))?;
+        let length = self.read_u32(LENGTHS)?;
         if address == 0 {
             bail!("out of memory");
         }
@@ -325,14 +356,15 @@ impl<'a> Vm<'a> {
 
     /// Where a `Uint8Array`'s bytes are.
     pub async fn bytes_at(&mut self, value: u32) -> Result<(u32, u32)> {
-        let numbers = self.allocate(&[0; 16], &[]).await?;
-        let params = (value, numbers, numbers + 4, numbers + 8);
+        let params = (value, LENGTHS, LENGTHS + 4, LENGTHS + 8);
         let buffer: u32 = api!(self.qjs_get_typed_array_buffer(params))?;
         if self.is_exception(buffer).await? {
             bail!("a detached array has no bytes");
         }
-        let (offset, length) = (self.read_u32(numbers)?, self.read_u32(numbers + 4)?);
-        let start: u32 = api!(self.qjs_get_array_buffer((buffer, numbers + 12)))?;
+        let (offset, length) = (self.read_u32(LENGTHS)?, self.read_u32(LENGTHS + 4)?);
+        let start: u32 = api!(self.qjs_get_array_buffer((buffer, LENGTHS + 12)))?;
+        // The array that the caller holds keeps the bytes.
+        self.free(buffer).await?;
         Ok((start.wrapping_add(offset), length))
     }
 
@@ -347,18 +379,34 @@ impl<'a> Vm<'a> {
 
     pub async fn rejection(&mut self, promise: u32, reason: u32, is_handled: bool) -> Result<()> {
         let identity: u32 = api!(self.qjs_get_value_ptr(promise))?;
-        let rejections = &mut self.js_mut().rejections;
-        if is_handled {
-            rejections.retain(|(other, _)| *other != identity);
-        } else {
-            rejections.push((identity, reason));
+        if !is_handled {
+            let js = self.js_mut();
+            js.rejections.insert(identity, (promise, reason));
+            js.first_rejection.get_or_insert(identity);
+            return Ok(());
+        }
+        self.free(promise).await?;
+        self.free(reason).await?;
+        if let Some((promise, reason)) = self.js_mut().rejections.remove(&identity) {
+            self.free(promise).await?;
+            self.free(reason).await?;
+        }
+        let js = self.js_mut();
+        if js.rejections.is_empty() {
+            js.first_rejection = None;
         }
         Ok(())
     }
 
-    /// The reason of the first rejection that nobody handled.
+    /// The reason of a rejection that nobody handled: of the first, unless that one was handled.
     pub fn unhandled_rejection(&self) -> Option<u32> {
-        self.js().rejections.first().map(|(_, reason)| *reason)
+        let js = self.js();
+        let first = js.first_rejection.and_then(|identity| js.rejections.get(&identity));
+        first.or_else(|| js.rejections.values().next()).map(|(_, reason)| *reason)
+    }
+
+    async fn free(&mut self, value: u32) -> Result<()> {
+        api!(self.qjs_free_value(value))
     }
 
     pub fn mail(&self) -> Result<Mail> {

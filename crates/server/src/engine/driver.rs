@@ -158,18 +158,25 @@ impl Driver {
             }
         };
         tokio::select! {
-            Some(request) = self.requests.recv() => self.take_request(request),
+            biased;
             Some(report) = self.reports.recv() => self.take_report(report),
+            Some(request) = self.requests.recv() => self.take_request(request),
             () = alarm_rings => {}
         }
     }
 
     /// Takes whatever else has arrived.
     fn gather(&mut self) {
+        self.gather_reports();
         for _ in 0..TURN_MAX {
             let Ok(request) = self.requests.try_recv() else { break };
             self.take_request(request);
         }
+    }
+
+    /// Takes the reports that have arrived. Before anything else: after a pause of the store, the
+    /// end of an attempt may wait here while its deadline has passed.
+    fn gather_reports(&mut self) {
         for _ in 0..TURN_MAX {
             let Ok(report) = self.reports.try_recv() else { break };
             self.take_report(report);

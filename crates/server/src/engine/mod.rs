@@ -21,7 +21,7 @@ pub use api::{CancelRefused, Counts, DeleteRefused, EngineConfig, NewTask, Refus
 
 use std::sync::Arc;
 
-use runabout_protocol::{Progress, Task, TaskId};
+use runabout_protocol::{Progress, Task, TaskId, WorkerId};
 use runabout_sandbox::Sandbox;
 use runabout_store::{self as store, Store};
 use tokio::sync::{mpsc, oneshot};
@@ -63,6 +63,8 @@ pub async fn start(
         let reports = driver.reports();
         driver.employ(OwnWorker::new(sandbox, store, reports, slots));
     }
+    // A node that has just started says so before its first turn.
+    engine.shared.count(&driver.scheduler);
     let handle = tokio::spawn(driver.run());
     Ok((engine, EngineTask { handle }))
 }
@@ -142,6 +144,11 @@ impl Engine {
             // An error means that the engine has ended, and nothing will happen to the task.
             drop(ended.await);
         }
+    }
+
+    /// The session of the node itself, if it runs tasks; tasks carry it as their worker.
+    pub fn own_worker(&self) -> Option<WorkerId> {
+        self.shared.own_worker()
     }
 
     /// How far a running task says it is; newer than what the store has.

@@ -196,7 +196,9 @@ impl Failure {
                 let is_syntax = rejection.code == "syntax_error";
                 (if is_syntax { "SyntaxError" } else { "CompileError" }, rejection.message)
             }
-            Self::Sandbox(sandbox::Error::Engine(message)) => ("InternalError", message),
+            Self::Sandbox(sandbox::Error::Busy(message) | sandbox::Error::Engine(message)) => {
+                ("InternalError", message)
+            }
             Self::Store(error) => ("InternalError", error.to_string()),
             Self::ArtifactMissing => ("InternalError", "its artifact is gone".to_owned()),
         };

@@ -20,6 +20,7 @@ impl Driver {
     fn join_own_worker(&mut self) {
         let Some(own_worker) = &self.own_worker else { return };
         let worker = WorkerId(Uuid::now_v7());
+        self.shared.set_own_worker(worker);
         let slots = own_worker.slots();
         let (inbox, task) = own_worker.start(worker);
         let ran_on = self.node_name.clone();

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
-use runabout_protocol::{Progress, TaskId};
+use runabout_protocol::{Progress, TaskId, WorkerId};
 use runabout_scheduler::Scheduler;
 
 use super::Counts;
@@ -15,6 +15,7 @@ pub(super) struct Shared {
     queued: AtomicU64,
     running: AtomicU64,
     slots: AtomicU64,
+    own_worker: RwLock<Option<WorkerId>>,
     /// Of running tasks only, so never more than there are slots.
     progress: RwLock<HashMap<TaskId, Progress>>,
 }
@@ -32,6 +33,14 @@ impl Shared {
         self.queued.store(scheduler.queued(), Ordering::Relaxed);
         self.running.store(scheduler.running(), Ordering::Relaxed);
         self.slots.store(scheduler.slots(), Ordering::Relaxed);
+    }
+
+    pub(super) fn own_worker(&self) -> Option<WorkerId> {
+        *self.own_worker.read()
+    }
+
+    pub(super) fn set_own_worker(&self, worker: WorkerId) {
+        *self.own_worker.write() = Some(worker);
     }
 
     pub(super) fn progress(&self, task: TaskId) -> Option<Progress> {

@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use runabout_protocol::{
     Arguments, Digest, Encoding, ErrorReport, Json, LimitKind, Limits, LimitsRequest, MemoryScope,
     Outcome, Place, Returned,
@@ -23,7 +24,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::artifacts::parse_digest;
 use super::is_json;
 use crate::app::App;
-use crate::body::ARGS_BYTES_MAX;
+use crate::body::{ARGS_BYTES_MAX, Received, Room};
 use crate::calls::Tail;
 use crate::codes::Code;
 use crate::extract::{Query, Segment};
@@ -40,6 +41,9 @@ const PLACEMENT: HeaderName = HeaderName::from_static("runabout-placement");
 const WANT_LOGS: HeaderName = HeaderName::from_static("runabout-want-logs");
 /// The last lines, a JSON array of `{stream, text}`, as base64.
 const LOGS: HeaderName = HeaderName::from_static("runabout-logs");
+
+/// The most JSON in [`LOGS`]; base64 makes 8 KiB of it, and Node.js reads no more than 16 of all.
+const LOGS_BYTES_MAX: usize = 6 << 10;
 
 /// The routes of this file.
 pub fn routes() -> OpenApiRouter<App> {
@@ -127,12 +131,14 @@ async fn call_function(
     let (parts, body) = request.into_parts();
     let deployed = app.functions.find(&name, how.version).await?;
     let manifest = &deployed.version.manifest;
+    let (args, room) = arguments(&app, &parts.headers, body).await?;
     let call = Call {
         digest: deployed.version.digest,
         limits: deployed.limits(how.limits(), app.sandbox.maximum(), "")?,
         place: how.place(manifest.place),
         export: how.export.or_else(|| manifest.export.clone()),
-        args: arguments(&app, &parts.headers, body).await?,
+        args,
+        _room: room,
         logs_wanted: parts.headers.get(WANT_LOGS).is_some_and(|value| value == "1"),
         began,
     };
@@ -171,12 +177,14 @@ async fn call_artifact(
         return Err(Problem::new(Code::ConflictingFields, detail).with("field", "version"));
     }
     let limits = how.limits().resolve(app.sandbox.maximum());
+    let (args, room) = arguments(&app, &parts.headers, body).await?;
     let call = Call {
         digest: parse_digest(&digest)?,
         limits: limits.map_err(|above| Problem::above_maximum(&above, ""))?,
         place: how.place(None),
         export: how.export,
-        args: arguments(&app, &parts.headers, body).await?,
+        args,
+        _room: room,
         logs_wanted: parts.headers.get(WANT_LOGS).is_some_and(|value| value == "1"),
         began,
     };
@@ -188,15 +196,25 @@ struct Call {
     digest: Digest,
     export: Option<String>,
     args: Arguments,
+    /// Held to the end of the call, so that those that wait are counted too.
+    _room: Room,
     limits: Limits,
     place: Place,
     logs_wanted: bool,
     began: Instant,
 }
 
-async fn arguments(app: &App, headers: &HeaderMap, body: Body) -> Result<Arguments, Problem> {
-    let received = app.intake.read(headers, body, ARGS_BYTES_MAX).await?;
-    let bytes = received.bytes;
+/// The arguments, and the room they take until the call has ended.
+async fn arguments(
+    app: &App,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(Arguments, Room), Problem> {
+    let Received { bytes, room } = app.intake.read(headers, body, ARGS_BYTES_MAX).await?;
+    Ok((parse_arguments(headers, bytes)?, room))
+}
+
+fn parse_arguments(headers: &HeaderMap, bytes: Bytes) -> Result<Arguments, Problem> {
     if is_json(headers) {
         return json_arguments(bytes.into());
     }
@@ -269,9 +287,9 @@ fn server_timing(phases: &[(&str, Duration)]) -> HeaderValue {
     let mut text = String::with_capacity(80);
     for (name, duration) in phases {
         let separator = if text.is_empty() { "" } else { ", " };
-        let milliseconds = duration.as_secs_f64() * 1000.0;
+        let (milliseconds, rest) = (duration.as_millis(), duration.subsec_micros() % 1000);
         // Writing to a String cannot fail.
-        let _ = write!(text, "{separator}{name};dur={milliseconds:.3}");
+        let _ = write!(text, "{separator}{name};dur={milliseconds}.{rest:03}");
     }
     HeaderValue::try_from(text).expect("names and numbers make a header")
 }
@@ -285,8 +303,20 @@ fn placement(place: Place) -> HeaderValue {
     })
 }
 
+/// The last lines that fit into a header that common clients still read.
 fn logs(tail: &Tail) -> Result<HeaderValue, Problem> {
-    let json = serde_json::to_vec(&tail.lines()).map_err(Problem::internal)?;
+    let mut lines = Vec::new();
+    let mut bytes = 2;
+    for line in tail.lines().iter().rev() {
+        let line = serde_json::to_string(line).map_err(Problem::internal)?;
+        bytes += line.len() + 1;
+        if bytes > LOGS_BYTES_MAX {
+            break;
+        }
+        lines.push(line);
+    }
+    lines.reverse();
+    let json = format!("[{}]", lines.join(","));
     HeaderValue::try_from(STANDARD.encode(json)).map_err(Problem::internal)
 }
 
@@ -357,6 +387,21 @@ mod tests {
         assert_eq!(check("34"), Err(Code::ArgumentsNotArray));
         assert_eq!(check("{}"), Err(Code::ArgumentsNotArray));
         assert_eq!(check("[34"), Err(Code::MalformedJson));
+    }
+
+    #[test]
+    fn the_header_of_logs_keeps_the_last_lines_within_its_bound() {
+        use runabout_protocol::Stream;
+        use runabout_sandbox::Observer as _;
+        let tail = Tail::default();
+        for index in 0..4000 {
+            tail.log(Stream::Stdout, &index.to_string());
+        }
+        let header = logs(&tail).expect("is a header");
+        assert!(header.len() <= 8 << 10, "{}", header.len());
+        let json = STANDARD.decode(header.as_bytes()).expect("is base64");
+        let lines: Vec<serde_json::Value> = serde_json::from_slice(&json).expect("is JSON");
+        assert_eq!(lines.last().map(|line| &line["text"]), Some(&"3999".into()));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use runabout_protocol::{NodeId, PROTOCOL_VERSION};
+use runabout_protocol::{NodeId, PROTOCOL_VERSION, WorkerId};
 use runabout_store::Health;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -67,8 +67,8 @@ async fn node(State(app): State<App>) -> Json<NodeReport> {
 /// What runs attempts.
 #[derive(Serialize, ToSchema)]
 struct WorkerReport {
-    /// Its id.
-    id: String,
+    /// Its id, which tasks carry as their `worker`.
+    id: WorkerId,
     /// Its name.
     name: String,
     /// `node`: built in.
@@ -90,15 +90,16 @@ struct WorkerReport {
 )]
 async fn workers(State(app): State<App>) -> Json<Listed<WorkerReport>> {
     let counts = app.engine.counts();
-    let own = WorkerReport {
-        id: app.node.id.to_string(),
+    // Without slots the node runs calls, but is no worker.
+    let own = app.engine.own_worker().map(|id| WorkerReport {
+        id,
         name: app.node.name.clone(),
         kind: "node",
         slots: counts.slots,
         busy: counts.running,
         capabilities: ["js", "wasm", "wasi"],
-    };
-    Json(Listed { items: vec![own], next_cursor: None })
+    });
+    Json(Listed { items: own.into_iter().collect(), next_cursor: None })
 }
 
 /// A probe's answer.

@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
@@ -33,8 +33,8 @@ pub fn pages(openapi: Bytes) -> Router<App> {
         .route("/", get(landing))
         .route("/docs/errors", get(errors))
         .layer(policy(STATIC_POLICY));
-    let docs = SwaggerUi::new("/docs").config(Config::from("/openapi.json"));
-    let docs = Router::from(docs).layer(policy(DOCS_POLICY));
+    let config = Config::from("/openapi.json").use_base_layout().try_it_out_enabled(true);
+    let docs = Router::from(SwaggerUi::new("/docs").config(config)).layer(policy(DOCS_POLICY));
     Router::new().route("/openapi.json", get(document)).merge(own).merge(docs)
 }
 
@@ -43,8 +43,11 @@ fn policy(policy: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
     SetResponseHeaderLayer::overriding(header::CONTENT_SECURITY_POLICY, value)
 }
 
-async fn landing(State(app): State<App>) -> Response {
+async fn landing(State(app): State<App>, headers: HeaderMap) -> Response {
+    // The guards know the host as ours, so that the examples work as they stand.
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let page = LANDING
+        .replace("{{address}}", &escaped(host.unwrap_or(&app.node.name)))
         .replace("{{name}}", &escaped(&app.node.name))
         .replace("{{version}}", crate::VERSION);
     Html(page).into_response()
