@@ -44,6 +44,9 @@ pub fn with_stack_for<T: Send>(
         let message = format!("the source has {} bytes; 4 MiB is the most", source.len());
         return Err(Rejection::new("compile_too_costly", message));
     }
+    if takes_long(source) {
+        return Err(Rejection::new("compile_too_costly", "the source would take too long to read"));
+    }
     let is_large = source.len() > LARGE_SOURCE_BYTES;
     if is_large && nesting(source) > LARGE_SOURCE_NESTING_MAX {
         return Err(Rejection::new("compile_too_costly", "the source nests too deep"));
@@ -64,6 +67,29 @@ pub fn with_stack_for<T: Send>(
     }
 }
 
+/// What takes the parser the square of its number, and how many of each are read: well beyond what
+/// code has, and a second or two at the most.
+const SLOW_WORDS: [(&str, usize); 2] = [("extends", 10_000), ("await", 50_000)];
+const SLOW_OPEN_ANGLES_MAX: i32 = 2_000;
+
+fn takes_long(source: &str) -> bool {
+    // An arrow closes one too many, so that only what really stays open adds up.
+    let mut open_angles = 0;
+    for byte in source.bytes() {
+        match byte {
+            b'<' => open_angles += 1,
+            b'>' => open_angles = (open_angles - 1).max(0),
+            // What is open at the end of a statement were comparisons.
+            b';' => open_angles = 0,
+            _ => {}
+        }
+        if open_angles > SLOW_OPEN_ANGLES_MAX {
+            return true;
+        }
+    }
+    SLOW_WORDS.iter().any(|(word, most)| source.matches(word).nth(*most).is_some())
+}
+
 /// The depth of the deepest bracket.
 fn nesting(source: &str) -> i32 {
     let mut depth = 0;
@@ -82,6 +108,24 @@ fn nesting(source: &str) -> i32 {
 #[cfg(test)]
 mod tests {
     use crate::accept::{SourceLanguage, accept};
+
+    /// Each of these took minutes or all memory.
+    #[test]
+    fn what_takes_the_square_of_its_length_is_refused_or_quick() {
+        let refused = [
+            format!("a{}>(1)", "<a".repeat(30_000)),
+            format!("type A={}1", "B extends C?".repeat(100_000)),
+            format!("{}1", "await ".repeat(200_000)),
+        ];
+        for source in refused {
+            let read = accept(source.into(), SourceLanguage::TypeScript);
+            assert_eq!(read.map(drop).map_err(|refused| refused.code), Err("compile_too_costly"));
+        }
+        let nested = format!("{}{}", "{".repeat(15_000), "}".repeat(15_000));
+        let read = accept(nested.into(), SourceLanguage::TypeScript).expect("is code");
+        // With its source map; indented it would be a thousand times as much.
+        assert!(read.bytes.len() < 1_000_000, "{}", read.bytes.len());
+    }
 
     /// Each of these nests as deep as it is long. That the process survives is the assertion.
     #[test]

@@ -136,6 +136,8 @@ fn strip_types(source: &str) -> Result<String, Rejection> {
     }
     let options = CodegenOptions {
         source_map_path: Some(PathBuf::from("function.ts")),
+        // Indenting what nests deep would take the square of its length.
+        indent_width: 0,
         ..Default::default()
     };
     let CodegenReturn { code, map, .. } =

@@ -98,8 +98,8 @@ fn component() -> Rejection {
 }
 
 fn invalid(error: wasmparser::BinaryReaderError) -> Rejection {
-    let message =
-        format!("not a valid WebAssembly module: {} (at byte {})", error.message(), error.offset());
+    let reason = error.message().lines().next().unwrap_or_default();
+    let message = format!("not a valid WebAssembly module: {reason} (at byte {})", error.offset());
     Rejection::new("invalid_wasm", message)
 }
 
