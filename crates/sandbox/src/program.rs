@@ -263,13 +263,14 @@ fn compile(engine: &Engine, path: Option<&Path>, bytes: &[u8]) -> Result<Module,
 /// Whole or not at all, even if the power fails: the bytes are on the disk before their name is.
 fn keep(module: &Module, path: &Path) -> std::io::Result<()> {
     let code = module.serialize().map_err(std::io::Error::other)?;
-    // Only one compilation writes at a time, and only one process has the folder.
-    let temporary = path.with_extension("tmp");
-    let mut file = fs::File::create(&temporary)?;
-    file.write_all(&code)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    path.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
+    let folder =
+        path.parent().ok_or_else(|| std::io::Error::other("compiled code needs a folder"))?;
+    // A name of its own: the folder of `runabout run` is shared by all that run at once.
+    let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
+    temporary.write_all(&code)?;
+    temporary.as_file().sync_all()?;
+    temporary.persist(path)?;
+    fs::File::open(folder)?.sync_all()
 }
 
 fn create_private(folder: &Path) -> std::io::Result<()> {

@@ -543,3 +543,26 @@ async fn modules_with_many_memories_do_not_take_those_of_others() {
         assert_eq!(run.await.expect("ends").expect("runs").outcome, Outcome::Cancelled);
     }
 }
+
+#[tokio::test]
+async fn compiled_code_is_kept_whole_by_those_that_compile_at_once() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let cache_dir = Some(folder.path().to_owned());
+    let config = Config { concurrent_runs_max: 4, cache_dir, ..Config::for_this_machine() };
+    let start = || Sandbox::new(config.clone()).expect("starts");
+    let (one, other) = (start(), start());
+    let source = r#"(module (func (export "one") (result i32) i32.const 1))"#;
+    tokio::join!(
+        program(&one, source, SourceLanguage::Wasm),
+        program(&other, source, SourceLanguage::Wasm)
+    );
+    let kept: Vec<_> = std::fs::read_dir(folder.path())
+        .expect("is a folder")
+        .map(|entry| entry.expect("is there").path().extension().map(ToOwned::to_owned))
+        .collect();
+    assert_eq!(kept, [Some("cwasm".into())]);
+    let third = start();
+    let loaded = program(&third, source, SourceLanguage::Wasm).await;
+    let report = third.run(&loaded, invocation("[]", Arc::default())).await.expect("runs");
+    assert_eq!(told(&report.outcome), r#"{"kind":"returned","value":1}"#);
+}
