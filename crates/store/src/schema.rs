@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use crate::Error;
 
 /// What leads from each format to the next; never edited once it was released.
-const MIGRATIONS: [&str; 1] = [include_str!("schema/1.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
 
 /// Brings the database to the newest format.
 pub(crate) fn migrate(db: &mut Connection) -> Result<(), Error> {

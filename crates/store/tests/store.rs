@@ -456,7 +456,7 @@ async fn a_store_of_a_newer_version_is_refused() {
     db.pragma_update(None, "user_version", 99).expect("set");
     drop(db);
     let refused = Store::open(dir.path()).err();
-    assert_eq!(refused, Some(Error::NewerVersion { found: 99, known: 1 }));
+    assert_eq!(refused, Some(Error::NewerVersion { found: 99, known: 2 }));
 }
 
 #[cfg(unix)]
