@@ -37,7 +37,11 @@ impl Store {
         self.read(move |db| {
             let Some(number) = number(db, id)? else { return Ok(None) };
             let sql = "SELECT attempt, worker, trust, started_ms, finished_ms, outcome, usage
-                 FROM attempts WHERE task = ?1 ORDER BY attempt";
+                 FROM attempts WHERE task = ?1
+                 UNION ALL
+                 SELECT attempt, worker, trust, started_ms, finished_ms, outcome, usage
+                 FROM tasks WHERE number = ?1 AND attempt > 0 AND NOT closed
+                 ORDER BY attempt";
             let mut statement = db.prepare_cached(sql)?;
             statement.query_map([number], read_attempt)?.collect::<Result<_>>().map(Some)
         })
@@ -56,8 +60,11 @@ fn read_logs(db: &Connection, number: i64, attempt: Option<Attempt>) -> Result<L
          WHERE task = ?1 AND (?2 IS NULL OR attempt = ?2) ORDER BY attempt, seq";
     let mut statement = db.prepare_cached(sql)?;
     let items = statement.query_map(params![number, attempt], read_line)?.collect::<Result<_>>()?;
-    let sql = "SELECT coalesce(max(truncated), 0) FROM attempts
-         WHERE task = ?1 AND (?2 IS NULL OR attempt = ?2)";
+    let sql = "SELECT coalesce(max(truncated), 0) FROM
+             (SELECT attempt, truncated FROM attempts WHERE task = ?1
+              UNION ALL
+              SELECT attempt, truncated FROM tasks WHERE number = ?1)
+         WHERE ?2 IS NULL OR attempt = ?2";
     let mut statement = db.prepare_cached(sql)?;
     let truncated = statement.query_row(params![number, attempt], |row| row.get(0))?;
     Ok(Logs { items, truncated })

@@ -27,8 +27,10 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use files::Files;
+use parking_lot::Mutex;
 use readers::Readers;
 use rusqlite::Connection;
+use write::Numbers;
 use writer::Writer;
 
 /// A handle to the store of one data directory; cheap to clone.
@@ -38,6 +40,8 @@ pub struct Store {
 }
 
 struct Inner {
+    /// Used by the writer thread alone.
+    numbers: Arc<Mutex<Numbers>>,
     readers: Readers,
     files: Files,
     /// `None` only while it is dropped.
@@ -73,8 +77,13 @@ impl Store {
         schema::migrate(&mut db)?;
         directory::sync(data_dir).map_err(|error| Error::io(doing.clone(), &error))?;
 
-        let (writer, thread) = Writer::start(db, lock)?;
+        let numbers = Arc::new(Mutex::new(Numbers::default()));
+        let (writer, thread) = Writer::start(db, lock, {
+            let numbers = Arc::clone(&numbers);
+            move || numbers.lock().clear()
+        })?;
         let inner = Inner {
+            numbers,
             readers: Readers::new(path),
             files: Files::new(data_dir),
             writer: Some(writer),
@@ -95,7 +104,8 @@ impl Store {
     /// not known what was written, and nothing more will be.
     pub async fn commit(&self, writes: impl Into<Arc<Vec<Write>>>) -> Result<(), Error> {
         let writes = writes.into();
-        self.write(move |db| writes.iter().try_for_each(|it| write::apply(db, it))).await
+        let numbers = Arc::clone(&self.inner.numbers);
+        self.write(move |db| write::apply_all(db, &mut numbers.lock(), &writes)).await
     }
 
     async fn write<T: Send + 'static>(

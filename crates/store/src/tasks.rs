@@ -70,16 +70,14 @@ pub struct UnfinishedTask {
     pub running: bool,
 }
 
-/// An attempt's own rows stand in for what the task would else repeat.
+/// Inputs that are too large for the task's own row stand in another.
 const TASK: &str = "SELECT t.id, t.name, t.state, t.function, t.digest, t.language, t.export,
          t.attempt, t.max_attempts, t.lost, t.priority, t.labels, t.created_ms, t.run_at_ms,
-         t.fraction, t.message, t.finished_ms, i.args, i.args_encoding,
-         a.started_ms, a.worker, a.trust,
-         CASE WHEN t.finished_ms IS NOT NULL THEN coalesce(t.outcome, a.outcome) END AS outcome,
-         CASE WHEN t.finished_ms IS NOT NULL AND t.outcome IS NULL THEN a.usage END AS usage";
+         t.fraction, t.message, t.finished_ms, t.started_ms, t.worker, t.trust, t.outcome, t.usage,
+         coalesce(t.args, i.args) AS args,
+         coalesce(t.args_encoding, i.args_encoding) AS args_encoding";
 
-const JOINED: &str = "LEFT JOIN inputs AS i ON i.task = t.number
-     LEFT JOIN attempts AS a ON a.task = t.number AND a.attempt = t.attempt";
+const JOINED: &str = "LEFT JOIN inputs AS i ON t.args IS NULL AND i.task = t.number";
 
 impl Store {
     /// A task.
@@ -240,9 +238,11 @@ fn read_unfinished(row: &Row<'_>) -> Result<UnfinishedTask> {
 
 fn load_run(db: &Connection, task: TaskId, attempt: Attempt) -> Result<Option<Run>> {
     let sql = "SELECT t.digest, t.language, t.form, t.export, t.timeout_ms, t.cpu_ms,
-             t.memory_bytes, i.args, i.args_encoding, i.stdin, c.state, c.encoding
+             t.memory_bytes, coalesce(t.args, i.args) AS args,
+             coalesce(t.args_encoding, i.args_encoding) AS args_encoding,
+             coalesce(t.stdin, i.stdin) AS stdin, c.state, c.encoding
          FROM tasks AS t
-         JOIN inputs AS i ON i.task = t.number
+         LEFT JOIN inputs AS i ON t.args IS NULL AND i.task = t.number
          LEFT JOIN checkpoints AS c ON c.task = t.number
          WHERE t.id = ?1";
     let read = |row: &Row<'_>| read_run(row, task, attempt);

@@ -1,6 +1,6 @@
 //! Facts about tasks, and the rows they become.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -8,7 +8,7 @@ use runabout_protocol::{
     Arguments, Attempt, Checkpoint, Digest, Form, Language, Limits, Outcome, Progress, Stream,
     TaskId, TaskState, Trust, Usage, WorkerLabel,
 };
-use rusqlite::{Connection, Result, named_params, params};
+use rusqlite::{Connection, OptionalExtension, Result, params};
 
 use crate::artifacts::{self, NewArtifact};
 use crate::columns::{Word, integer, millis, to_json};
@@ -165,58 +165,172 @@ impl Write {
     }
 }
 
-/// Makes one fact a row, within a transaction of the caller's.
-pub(crate) fn apply(db: &Connection, write: &Write) -> Result<()> {
+/// Makes facts rows, in order, within a transaction of the caller's.
+pub(crate) fn apply_all(db: &Connection, numbers: &mut Numbers, writes: &[Write]) -> Result<()> {
+    let mut rest = writes;
+    while let [write, later @ ..] = rest {
+        rest = match (write, later.first()) {
+            (Write::AttemptEnded { .. }, Some(next)) if is_its_end(write, next) => {
+                end_with_latest(db, numbers, write, next)?;
+                &later[1..]
+            }
+            _ => {
+                apply(db, numbers, write)?;
+                later
+            }
+        };
+    }
+    Ok(())
+}
+
+/// Whether the second fact is that the task ended with the attempt that the first is about.
+fn is_its_end(attempt: &Write, end: &Write) -> bool {
+    match (attempt, end) {
+        (
+            Write::AttemptEnded { task, outcome, .. },
+            Write::TaskEnded { task: ended, outcome: of_task, .. },
+        ) => task == ended && (of_task.is_none() || of_task == outcome),
+        _ => false,
+    }
+}
+
+/// The most common end by far, in one statement.
+fn end_with_latest(
+    db: &Connection,
+    numbers: &mut Numbers,
+    attempt: &Write,
+    end: &Write,
+) -> Result<()> {
+    let (
+        Write::AttemptEnded { task, outcome, usage, .. },
+        Write::TaskEnded { at, state, lost, outcome: of_task, .. },
+    ) = (attempt, end)
+    else {
+        return Ok(());
+    };
+    let Some(number) = numbers.take(db, *task)? else { return Ok(()) };
+    let outcome = outcome.as_ref().map(to_json).transpose()?;
+    // Usage belongs to an outcome of the function's own.
+    let usage = usage.as_ref().filter(|_| of_task.is_none()).map(to_json).transpose()?;
+    let sql = "UPDATE tasks SET state = ?2, finished_ms = ?3, outcome = ?4, usage = ?5, lost = ?6
+         WHERE number = ?1";
+    run(db, sql, params![number, state.word(), millis(*at), outcome, usage, lost])?;
+    run(db, "DELETE FROM checkpoints WHERE task = ?1", [number])
+}
+
+/// Makes one fact a row. One about a task that is gone writes nothing.
+fn apply(db: &Connection, numbers: &mut Numbers, write: &Write) -> Result<()> {
+    if let Write::TaskAccepted(new) = write {
+        return accept(db, numbers, new);
+    }
+    let Some(number) = numbers.of(db, write.task())? else { return Ok(()) };
     match write {
-        Write::TaskAccepted(new) => accept(db, new),
-        Write::AttemptBegan { task, attempt, worker, trust, at } => {
-            attempt_began(db, *task, *attempt, (worker, *trust, *at))
+        Write::TaskAccepted(_) => Ok(()),
+        Write::AttemptBegan { attempt, worker, trust, at, .. } => {
+            let sql = "UPDATE tasks SET state = 'running', attempt = ?2, worker = ?3, trust = ?4,
+                     started_ms = ?5, fraction = NULL, message = NULL, truncated = 0, closed = 0
+                 WHERE number = ?1";
+            run(db, sql, params![number, attempt.0, worker, trust.word(), millis(*at)])
         }
-        Write::AttemptEnded { task, attempt, at, outcome, usage } => {
+        Write::AttemptEnded { attempt, at, outcome, usage, .. } => {
             let outcome = outcome.as_ref().map(to_json).transpose()?;
             let usage = usage.as_ref().map(to_json).transpose()?;
-            let sql = "UPDATE attempts SET finished_ms = ?3, outcome = ?4, usage = ?5
-                 WHERE task = (SELECT number FROM tasks WHERE id = ?1) AND attempt = ?2";
-            run(db, sql, params![key(*task), attempt.0, millis(*at), outcome, usage])
+            let sql = "INSERT OR REPLACE INTO attempts (task, attempt, worker, trust, started_ms,
+                     finished_ms, outcome, usage, truncated)
+                 SELECT number, attempt, worker, trust, started_ms, ?3, ?4, ?5, truncated
+                 FROM tasks WHERE number = ?1 AND attempt = ?2 AND worker IS NOT NULL";
+            run(db, sql, params![number, attempt.0, millis(*at), outcome, usage])?;
+            let sql = "UPDATE tasks SET closed = 1 WHERE number = ?1 AND attempt = ?2";
+            run(db, sql, params![number, attempt.0])
         }
-        Write::OutputTruncated { task, attempt } => {
-            let sql = "UPDATE attempts SET truncated = 1
-                 WHERE task = (SELECT number FROM tasks WHERE id = ?1) AND attempt = ?2";
-            run(db, sql, params![key(*task), attempt.0])
+        Write::OutputTruncated { attempt, .. } => {
+            // It may be said late, of an attempt that another one followed.
+            let sql = "UPDATE attempts SET truncated = 1 WHERE task = ?1 AND attempt = ?2";
+            run(db, sql, params![number, attempt.0])?;
+            let sql = "UPDATE tasks SET truncated = 1 WHERE number = ?1 AND attempt = ?2";
+            run(db, sql, params![number, attempt.0])
         }
-        Write::TaskQueued { task, ready_at, failures, lost } => {
+        Write::TaskQueued { ready_at, failures, lost, .. } => {
             let sql = "UPDATE tasks SET state = 'queued', ready_ms = ?2, failures = ?3, lost = ?4
-                 WHERE id = ?1";
-            run(db, sql, params![key(*task), millis(*ready_at), failures, lost])
+                 WHERE number = ?1";
+            run(db, sql, params![number, millis(*ready_at), failures, lost])
         }
         Write::TaskEnded { task, at, state, outcome, lost } => {
+            numbers.forget(*task);
             let outcome = outcome.as_ref().map(to_json).transpose()?;
             let sql = "UPDATE tasks SET state = ?2, finished_ms = ?3, outcome = ?4, lost = ?5
-                 WHERE id = ?1";
-            run(db, sql, params![key(*task), state.word(), millis(*at), outcome, lost])?;
-            let sql = "DELETE FROM checkpoints
-                 WHERE task = (SELECT number FROM tasks WHERE id = ?1)";
-            run(db, sql, params![key(*task)])
+                 WHERE number = ?1";
+            run(db, sql, params![number, state.word(), millis(*at), outcome, lost])?;
+            run(db, "DELETE FROM checkpoints WHERE task = ?1", [number])
         }
-        Write::TaskDeleted(task) => run(db, "DELETE FROM tasks WHERE id = ?1", params![key(*task)]),
-        Write::Progress { task, progress } => {
-            let sql = "UPDATE tasks SET fraction = ?2, message = ?3 WHERE id = ?1";
-            run(db, sql, params![key(*task), progress.fraction, progress.message])
+        Write::TaskDeleted(task) => {
+            numbers.forget(*task);
+            run(db, "DELETE FROM tasks WHERE number = ?1", [number])
         }
-        Write::Log { task, attempt, seq, at, stream, text } => {
+        Write::Progress { progress, .. } => {
+            let sql = "UPDATE tasks SET fraction = ?2, message = ?3 WHERE number = ?1";
+            run(db, sql, params![number, progress.fraction, progress.message])
+        }
+        Write::Log { attempt, seq, at, stream, text, .. } => {
             let sql = "INSERT OR REPLACE INTO logs (task, attempt, seq, at_ms, stream, text)
-                 SELECT number, ?2, ?3, ?4, ?5, ?6 FROM tasks WHERE id = ?1";
-            let line =
-                params![key(*task), attempt.0, integer(*seq), millis(*at), stream.word(), text];
-            run(db, sql, line)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+            let (seq, at) = (integer(*seq), millis(*at));
+            run(db, sql, params![number, attempt.0, seq, at, stream.word(), text])
         }
-        Write::Checkpoint { task, checkpoint } => {
+        Write::Checkpoint { checkpoint, .. } => {
             let encoding = checkpoint.encoding.map(Word::word);
             let sql = "INSERT OR REPLACE INTO checkpoints (task, state, encoding)
-                 SELECT number, ?2, ?3 FROM tasks WHERE id = ?1";
-            run(db, sql, params![key(*task), checkpoint.state.text(), encoding])
+                 VALUES (?1, ?2, ?3)";
+            run(db, sql, params![number, checkpoint.state.text(), encoding])
         }
     }
+}
+
+/// The rows of tasks that are being worked on, so that not every fact looks its task up.
+#[derive(Debug, Default)]
+pub(crate) struct Numbers {
+    by_id: HashMap<TaskId, i64>,
+}
+
+/// Rows that are remembered; those of further tasks are looked up each time.
+const NUMBERS_MAX: usize = 100_000;
+
+impl Numbers {
+    /// Forgets all. To be called when a transaction was undone: its numbers may be given again.
+    pub(crate) fn clear(&mut self) {
+        self.by_id.clear();
+    }
+
+    fn of(&mut self, db: &Connection, task: TaskId) -> Result<Option<i64>> {
+        if let Some(number) = self.by_id.get(&task) {
+            return Ok(Some(*number));
+        }
+        let found = look_up(db, task)?;
+        if let Some(number) = found {
+            self.remember(task, number);
+        }
+        Ok(found)
+    }
+
+    /// The same for the last time.
+    fn take(&mut self, db: &Connection, task: TaskId) -> Result<Option<i64>> {
+        self.by_id.remove(&task).map_or_else(|| look_up(db, task), |number| Ok(Some(number)))
+    }
+
+    fn remember(&mut self, task: TaskId, number: i64) {
+        if self.by_id.len() < NUMBERS_MAX {
+            self.by_id.insert(task, number);
+        }
+    }
+
+    fn forget(&mut self, task: TaskId) {
+        self.by_id.remove(&task);
+    }
+}
+
+fn look_up(db: &Connection, task: TaskId) -> Result<Option<i64>> {
+    let sql = "SELECT number FROM tasks WHERE id = ?1";
+    db.prepare_cached(sql)?.query_row([key(task)], |row| row.get(0)).optional()
 }
 
 /// An id as a column has it.
@@ -228,15 +342,23 @@ fn run(db: &Connection, sql: &str, params: impl rusqlite::Params) -> Result<()> 
     db.prepare_cached(sql)?.execute(params).map(drop)
 }
 
-fn accept(db: &Connection, new: &NewTask) -> Result<()> {
+/// Inputs up to this size stand in their task's row, which is rewritten with each change of it.
+const INLINE_BYTES_MAX: usize = 512;
+
+fn accept(db: &Connection, numbers: &mut Numbers, new: &NewTask) -> Result<()> {
     if let Some(artifact) = &new.artifact {
         artifacts::insert(db, artifact, Some(&artifact.bytes), new.created_at)?;
     }
-    insert_task(db, new)?;
+    let input_bytes = new.args.values.text().len() + new.stdin.as_ref().map_or(0, String::len);
+    let inline = input_bytes <= INLINE_BYTES_MAX;
+    insert_task(db, new, inline)?;
     let number = db.last_insert_rowid();
-    let encoding = new.args.encoding.map(Word::word);
-    let sql = "INSERT INTO inputs (task, args, args_encoding, stdin) VALUES (?1, ?2, ?3, ?4)";
-    run(db, sql, params![number, new.args.values.text(), encoding, new.stdin])?;
+    numbers.remember(new.id, number);
+    if !inline {
+        let encoding = new.args.encoding.map(Word::word);
+        let sql = "INSERT INTO inputs (task, args, args_encoding, stdin) VALUES (?1, ?2, ?3, ?4)";
+        run(db, sql, params![number, new.args.values.text(), encoding, new.stdin])?;
+    }
     for (label, value) in &new.labels {
         let sql = "INSERT INTO labels (task, key, value) VALUES (?1, ?2, ?3)";
         run(db, sql, params![number, label, value])?;
@@ -244,47 +366,35 @@ fn accept(db: &Connection, new: &NewTask) -> Result<()> {
     Ok(())
 }
 
-fn insert_task(db: &Connection, new: &NewTask) -> Result<()> {
+fn insert_task(db: &Connection, new: &NewTask, inline: bool) -> Result<()> {
     let sql = "INSERT INTO tasks (id, state, name, function, digest, language, form, export,
              timeout_ms, cpu_ms, memory_bytes, max_attempts, priority, queue_bytes, labels,
-             created_ms, run_at_ms, ready_ms)
-         VALUES (:id, 'queued', :name, :function, :digest, :language, :form, :export,
-             :timeout_ms, :cpu_ms, :memory_bytes, :max_attempts, :priority, :queue_bytes, :labels,
-             :created_ms, :run_at_ms, :ready_ms)";
+             created_ms, run_at_ms, ready_ms, args, args_encoding, stdin)
+         VALUES (?1, 'queued', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,
+             ?17, ?18, ?19, ?20)";
     let created_ms = millis(new.created_at);
     let run_at_ms = new.run_at.map(millis);
-    let params = named_params! {
-        ":id": key(new.id),
-        ":name": new.name,
-        ":function": new.function,
-        ":digest": new.digest.0,
-        ":language": new.language.word(),
-        ":form": new.form.map(Word::word),
-        ":export": new.export,
-        ":timeout_ms": integer(new.limits.timeout_ms),
-        ":cpu_ms": integer(new.limits.cpu_ms),
-        ":memory_bytes": integer(new.limits.memory_bytes),
-        ":max_attempts": new.max_attempts,
-        ":priority": new.priority,
-        ":queue_bytes": integer(new.queue_bytes),
-        ":labels": to_json(&new.labels)?,
-        ":created_ms": created_ms,
-        ":run_at_ms": run_at_ms,
-        ":ready_ms": run_at_ms.unwrap_or(created_ms),
-    };
+    let params = params![
+        key(new.id),
+        new.name,
+        new.function,
+        new.digest.0,
+        new.language.word(),
+        new.form.map(Word::word),
+        new.export,
+        integer(new.limits.timeout_ms),
+        integer(new.limits.cpu_ms),
+        integer(new.limits.memory_bytes),
+        new.max_attempts,
+        new.priority,
+        integer(new.queue_bytes),
+        to_json(&new.labels)?,
+        created_ms,
+        run_at_ms,
+        run_at_ms.unwrap_or(created_ms),
+        inline.then(|| new.args.values.text()),
+        new.args.encoding.map(Word::word).filter(|_| inline),
+        new.stdin.as_ref().filter(|_| inline),
+    ];
     run(db, sql, params)
-}
-
-fn attempt_began(
-    db: &Connection,
-    task: TaskId,
-    attempt: Attempt,
-    (worker, trust, at): (&str, Trust, Timestamp),
-) -> Result<()> {
-    let sql = "UPDATE tasks SET state = 'running', attempt = ?2, fraction = NULL, message = NULL
-         WHERE id = ?1";
-    run(db, sql, params![key(task), attempt.0])?;
-    let sql = "INSERT INTO attempts (task, attempt, worker, trust, started_ms)
-         SELECT number, ?2, ?3, ?4, ?5 FROM tasks WHERE id = ?1";
-    run(db, sql, params![key(task), attempt.0, worker, trust.word(), millis(at)])
 }

@@ -19,8 +19,8 @@ const WAITING_MAX: usize = 1_024;
 /// The most requests in one transaction.
 const GROUP_MAX: usize = 512;
 
-/// The write-ahead log is copied back into the database when it has this many pages (4 MiB).
-const CHECKPOINT_PAGES: i32 = 1_000;
+/// The write-ahead log is copied back into the database when it has this many pages (16 MiB).
+const CHECKPOINT_PAGES: i32 = 4_000;
 
 const THREAD_ENDED: &str = "the writer thread has ended";
 
@@ -58,16 +58,19 @@ impl<T: Send, F: FnMut(&Connection) -> Result<T> + Send> Request for Job<T, F> {
 }
 
 impl Writer {
-    /// Starts the thread. It owns `guard`, which is dropped after the connection was closed.
+    /// Starts the thread. It owns `guard`, which is dropped after the connection was closed, and
+    /// calls `undone` when something that was applied is no longer so.
     pub(crate) fn start(
         mut db: Connection,
         guard: impl Send + 'static,
+        undone: impl Fn() + Send + 'static,
     ) -> std::result::Result<(Self, JoinHandle<()>), Error> {
         let failed = |error| Error::sqlite("watch the write-ahead log", &error);
         let wal_pages = WalPages::watch(&mut db).map_err(failed)?;
         let (requests, inbox) = mpsc::channel(WAITING_MAX);
         let health = Arc::new(Mutex::new(Health::Working));
-        let thread = WriterThread { db, health: Arc::clone(&health), wal_pages };
+        let undone = Box::new(undone);
+        let thread = WriterThread { db, health: Arc::clone(&health), wal_pages, undone };
         let handle = thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || {
@@ -103,6 +106,7 @@ struct WriterThread {
     db: Connection,
     health: Arc<Mutex<Health>>,
     wal_pages: WalPages,
+    undone: Box<dyn Fn() + Send>,
 }
 
 impl WriterThread {
@@ -122,6 +126,7 @@ impl WriterThread {
         let begun = Instant::now();
         let written = self.transaction(group);
         if let Err(error) = &written {
+            (self.undone)();
             self.roll_back();
             self.note(error);
         }
@@ -133,13 +138,19 @@ impl WriterThread {
     /// Applies each request. Those that fail by themselves are answered and leave the group.
     fn transaction(&self, group: &mut Vec<Box<dyn Request>>) -> std::result::Result<(), Error> {
         let failed = |error| Error::sqlite("write to the store", &error);
-        self.db.execute_batch("BEGIN IMMEDIATE").map_err(failed)?;
+        self.execute("BEGIN IMMEDIATE").map_err(failed)?;
+        if let [request] = group.as_mut_slice() {
+            // Alone it needs no savepoint, which would copy every page before its first change.
+            request.apply(&self.db).map_err(failed)?;
+            return self.execute("COMMIT").map_err(failed);
+        }
         let mut index = 0;
         while let Some(request) = group.get_mut(index) {
             let Err(error) = savepoint(&self.db, request.as_mut()) else {
                 index += 1;
                 continue;
             };
+            (self.undone)();
             let error = failed(error);
             // When SQLite has undone the whole transaction by itself, nothing of the group stands.
             if self.db.is_autocommit() || matches!(error, Error::Full | Error::Failed(_)) {
@@ -147,7 +158,11 @@ impl WriterThread {
             }
             group.remove(index).answer(Err(error));
         }
-        self.db.execute_batch("COMMIT").map_err(failed)
+        self.execute("COMMIT").map_err(failed)
+    }
+
+    fn execute(&self, sql: &str) -> Result<()> {
+        self.db.prepare_cached(sql)?.execute(()).map(drop)
     }
 
     fn roll_back(&self) {
@@ -244,7 +259,7 @@ mod tests {
             let db = Connection::open(dir.path().join("test.db")).expect("opens");
             crate::schema::configure(&db).expect("configured");
             db.execute_batch("CREATE TABLE facts (text TEXT)").expect("created");
-            let (writer, thread) = Writer::start(db, ()).expect("starts");
+            let (writer, thread) = Writer::start(db, (), || ()).expect("starts");
             Self { dir, writer, thread }
         }
 

@@ -215,8 +215,10 @@ async fn a_failed_attempt_is_no_outcome_of_a_task_that_is_tried_again() {
 async fn logs_come_in_order_and_by_attempt() {
     let world = World::new();
     world.accept([new_task(1)]).await;
-    let lines = vec![began(1, 1), log(1, 1, 1, "b"), log(1, 1, 0, "a"), began(1, 2)];
+    let lines = vec![began(1, 1), log(1, 1, 1, "b"), log(1, 1, 0, "a")];
     world.commit(lines).await;
+    let lost = Outcome::Lost { attempts: 1 };
+    world.commit(vec![attempt_ended(1, 1, lost), began(1, 2)]).await;
     let truncated = Write::OutputTruncated { task: id(1), attempt: Attempt(1) };
     world.commit(vec![log(1, 2, 0, "c"), truncated]).await;
 
