@@ -94,6 +94,9 @@ codes! {
     InvalidDigest = "invalid_digest", 400,
         "That is no digest",
         "Write `sha256:` and 64 lower-case hex digits.";
+    InvalidIdempotencyKey = "invalid_idempotency_key", 400,
+        "That cannot be an idempotency key",
+        "Send one `Idempotency-Key` of 1 to 255 visible characters, a UUID say.";
     InvalidMultipart = "invalid_multipart", 400,
         "The multipart body cannot be read",
         "Let the HTTP client write it: `curl -F file=@task.js`.";
@@ -130,12 +133,18 @@ codes! {
     TaskFinished = "task_finished", 409,
         "The task has ended, so it cannot be cancelled",
         "`GET /v1/tasks/{id}` tells how it ended.";
+    SubmissionDeleted = "submission_deleted", 410,
+        "The submission of this idempotency key was done, and its tasks have been deleted since",
+        "Use a new key to do it once more.";
     BodyTooLarge = "body_too_large", 413,
         "The body, or a part of it, is too large",
         "`limit_bytes` is the most it may have.";
     UnsupportedMediaType = "unsupported_media_type", 415,
         "The node does not take this type of content here",
         "The detail lists what it takes.";
+    IdempotencyKeyReused = "idempotency_key_reused", 422,
+        "The idempotency key was used for another submission",
+        "Use a new key for each submission, and the same one only to send it again.";
     LimitAboveMaximum = "limit_above_maximum", 422,
         "A limit asked for is above what the node grants",
         "`field` names it and `maximum` is the most to ask for.";

@@ -12,6 +12,7 @@ mod engine;
 mod extract;
 mod front;
 mod guards;
+mod idempotency;
 mod identity;
 mod listen;
 mod metrics;

@@ -189,6 +189,14 @@ impl From<engine::Refused> for Problem {
             Refused::StorageFull => storage_full(),
             Refused::StorageFailed(cause) => storage_failed(&cause),
             Refused::Stopping => stopping(),
+            Refused::KeyReused => Self::new(
+                Code::IdempotencyKeyReused,
+                "the idempotency key came with another body before",
+            ),
+            // Routes show the tasks instead; this is for those that have nothing to show.
+            Refused::SubmittedBefore(_) => {
+                Self::new(Code::SubmissionDeleted, "the tasks of this submission are gone")
+            }
         }
     }
 }

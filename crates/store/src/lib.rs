@@ -10,6 +10,7 @@ mod files;
 mod functions;
 mod readers;
 mod schema;
+mod submissions;
 mod tasks;
 mod write;
 mod writer;
@@ -19,6 +20,7 @@ pub use attempts::Logs;
 pub use columns::time_text;
 pub use error::{Error, Health};
 pub use functions::NewVersion;
+pub use submissions::Submission;
 pub use tasks::{PAGE_TASKS_MAX, Page, TaskFilter, UnfinishedTask};
 pub use write::{NewTask, Write};
 

@@ -12,6 +12,7 @@ use rusqlite::{Connection, OptionalExtension, Result, params};
 
 use crate::artifacts::{self, NewArtifact};
 use crate::columns::{Word, integer, millis, to_json};
+use crate::submissions::{self, Submission};
 
 /// A task to keep.
 #[derive(Clone, Debug)]
@@ -57,6 +58,8 @@ pub struct NewTask {
 pub enum Write {
     /// A task was accepted.
     TaskAccepted(Arc<NewTask>),
+    /// Tasks were submitted under a key; they are accepted in the same commit.
+    Submitted(Arc<Submission>),
     /// An attempt was given to a worker.
     AttemptBegan {
         /// The task.
@@ -152,6 +155,7 @@ impl Write {
     pub fn task(&self) -> TaskId {
         match self {
             Self::TaskAccepted(new) => new.id,
+            Self::Submitted(submission) => submission.tasks[0],
             Self::AttemptBegan { task, .. }
             | Self::AttemptEnded { task, .. }
             | Self::OutputTruncated { task, .. }
@@ -220,12 +224,14 @@ fn end_with_latest(
 
 /// Makes one fact a row. One about a task that is gone writes nothing.
 fn apply(db: &Connection, numbers: &mut Numbers, write: &Write) -> Result<()> {
-    if let Write::TaskAccepted(new) = write {
-        return accept(db, numbers, new);
+    match write {
+        Write::TaskAccepted(new) => return accept(db, numbers, new),
+        Write::Submitted(submission) => return submissions::insert(db, submission),
+        _ => {}
     }
     let Some(number) = numbers.of(db, write.task())? else { return Ok(()) };
     match write {
-        Write::TaskAccepted(_) => Ok(()),
+        Write::TaskAccepted(_) | Write::Submitted(_) => Ok(()),
         Write::AttemptBegan { attempt, worker, trust, at, .. } => {
             let sql = "UPDATE tasks SET state = 'running', attempt = ?2, worker = ?3, trust = ?4,
                      started_ms = ?5, fraction = NULL, message = NULL, truncated = 0, closed = 0

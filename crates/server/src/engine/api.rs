@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use runabout_protocol::{Arguments, Digest, Form, Language, Limits, Task};
+use runabout_protocol::{Arguments, Digest, Form, Language, Limits, Task, TaskId};
 use runabout_store::{self as store, ArtifactMeta};
 
 /// What the engine needs to know beside its store and its sandbox.
@@ -59,6 +59,15 @@ pub struct NewTask {
     pub labels: BTreeMap<String, String>,
 }
 
+/// What makes a submission known again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubmissionKey {
+    /// The submitter's own word for it.
+    pub key: String,
+    /// Of what is submitted: the same key may not mean another thing.
+    pub fingerprint: [u8; 32],
+}
+
 /// Why nothing was accepted or changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
@@ -77,6 +86,12 @@ pub enum Refused {
     /// The node is stopping.
     #[error("the node is stopping")]
     Stopping,
+    /// The key stands for another submission.
+    #[error("the key was used for another submission")]
+    KeyReused,
+    /// It was submitted before, and these are its tasks.
+    #[error("it was submitted before")]
+    SubmittedBefore(Vec<TaskId>),
 }
 
 impl From<store::Error> for Refused {

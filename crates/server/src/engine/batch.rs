@@ -23,7 +23,7 @@ pub(super) struct Batch {
 pub(super) struct Answer {
     pub(super) reply: Reply,
     /// What to answer when they are durable.
-    pub(super) value: bool,
+    pub(super) value: Result<bool, Refused>,
     /// The tasks that this request submitted: they are taken back if they cannot be written.
     pub(super) submitted: Vec<TaskId>,
 }
@@ -36,7 +36,7 @@ impl Batch {
     pub(super) fn answer_all(&mut self) {
         for Answer { reply, value, .. } in self.answers.drain(..) {
             // An error means that whoever asked has gone; what they asked for stands.
-            drop(reply.send(Ok(value)));
+            drop(reply.send(value));
         }
     }
 

@@ -13,11 +13,12 @@ use tokio::time::sleep_until;
 use super::batch::{self, Answer, Batch};
 use super::clock::Clock;
 use super::inputs::Inputs;
+use super::keyed::Keyed;
 use super::own_worker::OwnWorker;
 use super::sessions::{Report, Sessions};
 use super::shared::Shared;
 use super::waiters::Waiters;
-use super::{EngineConfig, Refused};
+use super::{EngineConfig, Refused, SubmissionKey};
 
 /// Reports that may wait for the loop; workers that have more to say wait to say it.
 const REPORTS_MAX: usize = 256;
@@ -34,7 +35,7 @@ pub(super) type Reply = oneshot::Sender<Result<bool, Refused>>;
 /// What handles ask of the loop.
 pub(super) enum Request {
     /// Accept tasks, all or none.
-    Submit { tasks: Vec<Arc<store::NewTask>>, reply: Reply },
+    Submit { tasks: Vec<Arc<store::NewTask>>, key: Option<SubmissionKey>, reply: Reply },
     /// End a task; answered with whether it had not ended.
     Cancel { task: TaskId, reply: Reply },
     /// Forget a task; answered with whether it had not ended.
@@ -64,6 +65,8 @@ pub(super) struct Driver {
     reports: mpsc::Receiver<Report>,
     reports_sender: mpsc::Sender<Report>,
     pub(super) batch: Batch,
+    /// Submissions under a key, which are looked up together before the turn ends.
+    pub(super) keyed: Vec<Keyed>,
     /// Progress that is not written yet. By itself it causes no transaction.
     unwritten_progress: BTreeMap<TaskId, Progress>,
     /// Who waits for the end; not empty once the engine stops.
@@ -97,6 +100,7 @@ impl Driver {
             reports,
             reports_sender,
             batch: Batch::default(),
+            keyed: Vec::new(),
             unwritten_progress: BTreeMap::new(),
             stopping: Vec::new(),
         }
@@ -138,6 +142,7 @@ impl Driver {
                 self.receive().await;
             }
             self.gather();
+            self.take_keyed().await;
             self.step(Event::Tick);
             self.settle().await?;
         }
@@ -185,7 +190,12 @@ impl Driver {
 
     fn take_request(&mut self, request: Request) {
         match request {
-            Request::Submit { tasks, reply } => self.submit(tasks, reply),
+            Request::Submit { tasks, key: None, reply } => {
+                self.submit(tasks, reply);
+            }
+            Request::Submit { tasks, key: Some(key), reply } => {
+                self.keyed.push(Keyed { tasks, key, reply });
+            }
             Request::Cancel { task, reply } => self.change(task, Event::Cancel(task), reply),
             Request::Delete { task, reply } => self.change(task, Event::Delete(task), reply),
             Request::Wait { task, waiter } => self.wait(task, waiter),
@@ -196,17 +206,18 @@ impl Driver {
         }
     }
 
-    fn submit(&mut self, tasks: Vec<Arc<store::NewTask>>, reply: Reply) {
+    /// Whether the tasks were accepted, as far as it is for this turn to say.
+    pub(super) fn submit(&mut self, tasks: Vec<Arc<store::NewTask>>, reply: Reply) -> bool {
         if !self.stopping.is_empty() {
             drop(reply.send(Err(Refused::Stopping)));
-            return;
+            return false;
         }
         let submissions = tasks.iter().map(|task| submission(task, &self.clock)).collect();
         let step = self.scheduler.step(self.clock.now(), Event::Submit(submissions));
         if step.effects.contains(&Effect::QueueFull) {
             self.absorb(step);
             drop(reply.send(Err(Refused::QueueFull { retry_after_s: RETRY_AFTER_S })));
-            return;
+            return false;
         }
         metrics::counter!("runabout_tasks_submitted_total").increment(tasks.len() as u64);
         let submitted = tasks.iter().map(|task| task.id).collect();
@@ -216,13 +227,14 @@ impl Driver {
         }
         // After the tasks themselves: it may say that one of them runs already.
         self.absorb(step);
-        self.batch.answers.push(Answer { reply, value: true, submitted });
+        self.batch.answers.push(Answer { reply, value: Ok(true), submitted });
+        true
     }
 
     fn change(&mut self, task: TaskId, event: Event, reply: Reply) {
         let value = self.scheduler.is_unfinished(task);
         self.step(event);
-        self.batch.answers.push(Answer { reply, value, submitted: Vec::new() });
+        self.batch.answers.push(Answer { reply, value: Ok(value), submitted: Vec::new() });
     }
 
     pub(super) fn wait(&mut self, task: TaskId, waiter: oneshot::Sender<()>) {

@@ -6,6 +6,7 @@ mod batch;
 mod clock;
 mod driver;
 mod inputs;
+mod keyed;
 mod own_worker;
 mod perform;
 mod sessions;
@@ -17,7 +18,9 @@ mod submit;
 mod tests;
 mod waiters;
 
-pub use api::{CancelRefused, Counts, DeleteRefused, EngineConfig, NewTask, Refused};
+pub use api::{
+    CancelRefused, Counts, DeleteRefused, EngineConfig, NewTask, Refused, SubmissionKey,
+};
 
 use std::sync::Arc;
 
@@ -96,19 +99,27 @@ impl Engine {
     ///
     /// # Errors
     /// It was refused, and nothing of it is kept.
-    pub async fn submit(&self, task: NewTask) -> Result<Task, Refused> {
-        let mut tasks = self.submit_all(vec![task]).await?;
+    pub async fn submit(&self, task: NewTask, key: Option<SubmissionKey>) -> Result<Task, Refused> {
+        let mut tasks = self.submit_all(vec![task], key).await?;
         tasks.pop().ok_or(Refused::Stopping)
     }
 
-    /// Accepts tasks, all or none.
+    /// Accepts tasks, all or none. Under a key that was used before, nothing is accepted again:
+    /// [`Refused::SubmittedBefore`] names the tasks of the first time.
     ///
     /// # Errors
     /// They were refused, and nothing of them is kept.
-    pub async fn submit_all(&self, tasks: Vec<NewTask>) -> Result<Vec<Task>, Refused> {
+    pub async fn submit_all(
+        &self,
+        tasks: Vec<NewTask>,
+        key: Option<SubmissionKey>,
+    ) -> Result<Vec<Task>, Refused> {
+        if tasks.is_empty() {
+            return Ok(Vec::new());
+        }
         let tasks = submit::prepare(&self.store, tasks).await?;
         let accepted = tasks.iter().map(|task| submit::as_accepted(task)).collect();
-        self.ask(|reply| Request::Submit { tasks, reply }).await?;
+        self.ask(|reply| Request::Submit { tasks, key, reply }).await?;
         Ok(accepted)
     }
 

@@ -79,7 +79,7 @@ impl World {
     }
 
     async fn submit(&self, name: &str) -> TaskId {
-        self.engine.submit(new_task(name)).await.expect("accepted").id
+        self.engine.submit(new_task(name), None).await.expect("accepted").id
     }
 
     async fn get(&self, id: TaskId) -> Task {
@@ -271,7 +271,7 @@ async fn a_full_queue_refuses_and_keeps_nothing() {
     let world = World::open(dir, config).await;
     world.submit("a").await;
     let two = vec![new_task("b"), new_task("c")];
-    let refused = world.engine.submit_all(two).await;
+    let refused = world.engine.submit_all(two, None).await;
     assert_eq!(refused.err(), Some(Refused::QueueFull { retry_after_s: 5 }));
     assert_eq!(world.engine.counts().queued, 1);
     assert_eq!(world.store.unfinished().await.expect("read").len(), 1);
@@ -280,7 +280,7 @@ async fn a_full_queue_refuses_and_keeps_nothing() {
 #[tokio::test]
 async fn many_tasks_at_once_all_end_once() {
     let mut world = World::new(8).await;
-    let submitted = (0..500).map(|_| world.engine.submit(new_task("many")));
+    let submitted = (0..500).map(|_| world.engine.submit(new_task("many"), None));
     let (accepted, ()) = tokio::join!(futures::future::join_all(submitted), async {
         for _ in 0..500 {
             let run = world.worker.run().await;
@@ -305,14 +305,14 @@ async fn a_graceful_stop_puts_back_what_runs_and_refuses_what_comes() {
     });
     let cancel = ServerToWorker::Cancel { task: id, attempt: run.attempt };
     assert_eq!(world.worker.frame().await, cancel);
-    assert_eq!(world.engine.submit(new_task("b")).await.err(), Some(Refused::Stopping));
+    assert_eq!(world.engine.submit(new_task("b"), None).await.err(), Some(Refused::Stopping));
     world.worker.finish(&run, Outcome::Cancelled).await;
     timeout(LONG, stop).await.expect("stops").expect("stops well");
     timeout(LONG, world.task.join()).await.expect("has ended");
 
     let task = world.store.task(id).await.expect("read").expect("there");
     assert_eq!((task.state, task.lost, task.outcome), (TaskState::Queued, 0, None));
-    assert_eq!(world.engine.submit(new_task("c")).await.err(), Some(Refused::Stopping));
+    assert_eq!(world.engine.submit(new_task("c"), None).await.err(), Some(Refused::Stopping));
 }
 
 #[tokio::test]
@@ -331,7 +331,7 @@ async fn a_worker_that_has_gone_loses_its_attempts() {
 async fn a_submission_that_cannot_be_stored_is_refused_and_never_runs() {
     let mut world = World::new(1).await;
     world.refuse("INSERT");
-    let refused = world.engine.submit(new_task("a")).await;
+    let refused = world.engine.submit(new_task("a"), None).await;
     assert!(matches!(refused, Err(Refused::StorageFailed(_))), "{refused:?}");
     assert_eq!(world.engine.counts().queued, 0);
 
@@ -348,7 +348,7 @@ async fn an_end_that_cannot_be_stored_is_told_when_it_can() {
     world.refuse("UPDATE");
     world.worker.finish(&run, returned("1")).await;
     // Taken in the same turn as the end or while that is tried again; refused in either case.
-    let refused = world.engine.submit(new_task("b")).await;
+    let refused = world.engine.submit(new_task("b"), None).await;
     assert!(matches!(refused, Err(Refused::StorageFailed(_))), "{refused:?}");
     assert_eq!(world.get(id).await.state, TaskState::Running);
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use runabout_protocol::{Task, TaskId, TaskRequest, TaskState};
 use runabout_store::TaskFilter;
@@ -16,10 +16,10 @@ use super::{Listed, limit_of, require_json};
 use crate::app::App;
 use crate::body::TASK_BODY_BYTES_MAX;
 use crate::codes::Code;
-use crate::engine::{CancelRefused, DeleteRefused, NewTask};
+use crate::engine::{CancelRefused, DeleteRefused, NewTask, Refused, SubmissionKey};
 use crate::extract::{Query, Segment};
 use crate::problem::{Problem, ProblemJson};
-use crate::{multipart, read, source, submission};
+use crate::{idempotency, multipart, read, source, submission};
 
 /// The longest that a request waits for a task's end.
 const WAIT_S_MAX: f64 = 60.0;
@@ -44,6 +44,17 @@ struct Wait {
     wait: Option<f64>,
 }
 
+/// What makes a submission known again. Kept for a day, and for as long as one of its tasks is.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "only its description is used; the header is read by hand")]
+struct IdempotencyKey {
+    /// One of your own for each submission, a UUID say; with the same one the same body may be
+    /// sent again.
+    #[param(rename = "Idempotency-Key")]
+    key: Option<String>,
+}
+
 impl Wait {
     fn duration(&self) -> Result<Duration, Problem> {
         let seconds = self.wait.unwrap_or(0.0);
@@ -58,9 +69,10 @@ impl Wait {
 /// Hand in a task
 ///
 /// Accepted means synced to disk: it survives a crash of the node. With `?wait=` the answer is 200
-/// and the finished task if it ends in time.
+/// and the finished task if it ends in time. With an `Idempotency-Key` it can be sent again without
+/// being done again: the answer is then the task of the first time, as it is now.
 #[utoipa::path(
-    post, path = "/v1/tasks", tag = "tasks", params(Wait), request_body = TaskRequest,
+    post, path = "/v1/tasks", tag = "tasks", params(Wait, IdempotencyKey), request_body = TaskRequest,
     responses(
         (status = 200, description = "Ended within the wait", body = Task),
         (status = 202, description = "Accepted", body = Task,
@@ -78,8 +90,12 @@ async fn submit(
     let (parts, body) = request.into_parts();
     require_json(&parts.headers)?;
     let body = app.intake.read(&parts.headers, body, TASK_BODY_BYTES_MAX).await?;
+    let key = idempotency::key(&parts.headers, || idempotency::of_body("task", &body.bytes))?;
+    if let Some(ids) = submitted_before(&app, key.as_ref()).await? {
+        return replay(&app, &ids, wait).await;
+    }
     let new = submission::from_request(&app, read::object(&body.bytes)?).await?;
-    accept(&app, new, wait).await
+    accept(&app, new, key, wait).await
 }
 
 /// Hand in a file as a task
@@ -87,7 +103,7 @@ async fn submit(
 /// The parts are named like the fields of the JSON request; `args`, `limits`, `labels`, `retries`
 /// and `priority` are JSON.
 #[utoipa::path(
-    put, path = "/v1/tasks", tag = "tasks", params(Wait),
+    put, path = "/v1/tasks", tag = "tasks", params(Wait, IdempotencyKey),
     request_body(content = FileTask, content_type = "multipart/form-data"),
     responses(
         (status = 200, description = "Ended within the wait", body = Task),
@@ -110,8 +126,12 @@ async fn submit_file(
     }
     let body = app.intake.read(&parts.headers, body, TASK_BODY_BYTES_MAX).await?;
     let form = multipart::parse(&parts.headers, body.bytes.clone()).await?;
+    let key = idempotency::key(&parts.headers, || idempotency::of_form("file", &form))?;
+    if let Some(ids) = submitted_before(&app, key.as_ref()).await? {
+        return replay(&app, &ids, wait).await;
+    }
     let new = submission::from_form(&app, form).await?;
-    accept(&app, new, wait).await
+    accept(&app, new, key, wait).await
 }
 
 /// The parts of a multipart task.
@@ -127,8 +147,47 @@ struct FileTask {
     args: Option<String>,
 }
 
-async fn accept(app: &App, new: NewTask, wait: Duration) -> Result<Response, Problem> {
-    let task = app.engine.submit(new).await?;
+async fn accept(
+    app: &App,
+    new: NewTask,
+    key: Option<SubmissionKey>,
+    wait: Duration,
+) -> Result<Response, Problem> {
+    match app.engine.submit(new, key).await {
+        Ok(task) => accepted(app, task, wait).await,
+        // Both came at once, and the other one was first.
+        Err(Refused::SubmittedBefore(ids)) => replay(app, &ids, wait).await,
+        Err(refused) => Err(refused.into()),
+    }
+}
+
+/// The tasks of a submission that was made under this key before, and durably so.
+async fn submitted_before(
+    app: &App,
+    key: Option<&SubmissionKey>,
+) -> Result<Option<Vec<TaskId>>, Problem> {
+    let Some(SubmissionKey { key, fingerprint }) = key else { return Ok(None) };
+    let mut found = app.store.submissions(vec![key.clone()]).await?;
+    match found.remove(key) {
+        None => Ok(None),
+        Some(before) if before.fingerprint == *fingerprint => Ok(Some(before.tasks)),
+        Some(_) => Err(Refused::KeyReused.into()),
+    }
+}
+
+/// The answer to a submission that was made before: the task as it is now.
+async fn replay(app: &App, ids: &[TaskId], wait: Duration) -> Result<Response, Problem> {
+    let task = match ids.first() {
+        Some(id) => app.store.task(*id).await?,
+        None => None,
+    };
+    let task = task.ok_or_else(|| Problem::from(Refused::SubmittedBefore(ids.to_vec())))?;
+    let mut response = accepted(app, with_progress(app, task), wait).await?;
+    response.headers_mut().insert(idempotency::REPLAYED, HeaderValue::from_static("true"));
+    Ok(response)
+}
+
+async fn accepted(app: &App, task: Task, wait: Duration) -> Result<Response, Problem> {
     let location = [(header::LOCATION, format!("/v1/tasks/{}", task.id))];
     if wait.is_zero() {
         return Ok((StatusCode::ACCEPTED, location, Json(task)).into_response());
@@ -142,7 +201,8 @@ async fn accept(app: &App, new: NewTask, wait: Duration) -> Result<Response, Pro
 
 /// Hand in many tasks, all or none
 #[utoipa::path(
-    post, path = "/v1/tasks/batch", tag = "tasks", request_body = Vec<TaskRequest>,
+    post, path = "/v1/tasks/batch", tag = "tasks", params(IdempotencyKey),
+    request_body = Vec<TaskRequest>,
     responses(
         (status = 202, description = "Accepted, in the order of the requests", body = Batch),
         (status = "4XX", description = "Refused; `index` says which request is wrong",
@@ -153,6 +213,10 @@ async fn submit_batch(State(app): State<App>, request: Request) -> Result<Respon
     let (parts, body) = request.into_parts();
     require_json(&parts.headers)?;
     let body = app.intake.read(&parts.headers, body, TASK_BODY_BYTES_MAX).await?;
+    let key = idempotency::key(&parts.headers, || idempotency::of_body("batch", &body.bytes))?;
+    if let Some(ids) = submitted_before(&app, key.as_ref()).await? {
+        return Ok(replayed_batch(ids));
+    }
     let requests: Vec<&serde_json::value::RawValue> =
         serde_json::from_slice(&body.bytes).map_err(|err| batch_refused(&err))?;
     if requests.len() > BATCH_MAX {
@@ -165,9 +229,19 @@ async fn submit_batch(State(app): State<App>, request: Request) -> Result<Respon
             async { submission::from_request(&app, read::object(request.get().as_bytes())?).await };
         new.push(decided.await.map_err(|problem| problem.with("index", index))?);
     }
-    let tasks = app.engine.submit_all(new).await?;
-    let ids = tasks.into_iter().map(|task| task.id).collect();
-    Ok((StatusCode::ACCEPTED, Json(Batch { ids })).into_response())
+    match app.engine.submit_all(new, key).await {
+        Ok(tasks) => {
+            let ids = tasks.into_iter().map(|task| task.id).collect();
+            Ok((StatusCode::ACCEPTED, Json(Batch { ids })).into_response())
+        }
+        Err(Refused::SubmittedBefore(ids)) => Ok(replayed_batch(ids)),
+        Err(refused) => Err(refused.into()),
+    }
+}
+
+fn replayed_batch(ids: Vec<TaskId>) -> Response {
+    let replayed = [(idempotency::REPLAYED, "true")];
+    (StatusCode::ACCEPTED, replayed, Json(Batch { ids })).into_response()
 }
 
 fn batch_refused(err: &serde_json::Error) -> Problem {
