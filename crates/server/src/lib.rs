@@ -68,6 +68,8 @@ pub struct Settings {
     pub maximum: Option<Limits>,
     /// The most that all runs together may hold; `None` means half of the machine's memory.
     pub memory_total_bytes: Option<u64>,
+    /// The label by whose values waiting tasks take turns; `None` means that all wait in one line.
+    pub fair_label: Option<String>,
 }
 
 impl Settings {
@@ -81,6 +83,7 @@ impl Settings {
             allow_origins: Vec::new(),
             maximum: None,
             memory_total_bytes: None,
+            fair_label: None,
         }
     }
 }
@@ -175,7 +178,8 @@ async fn start(settings: Settings, listen: SocketAddr) -> Result<Started, Error>
     sandbox.memory_total_bytes = settings.memory_total_bytes.unwrap_or(sandbox.memory_total_bytes);
     let (store, id, sandbox) = spawn_blocking(move || open(&data_dir, sandbox)).await??;
     let slots = settings.slots.unwrap_or_else(cores);
-    let config = EngineConfig::new(name.clone(), slots);
+    let fair_label = settings.fair_label;
+    let config = EngineConfig { fair_label, ..EngineConfig::new(name.clone(), slots) };
     let functions = Functions::load(store.clone(), sandbox.maximum()).await?;
     let (engine, engine_task) = engine::start(config, store.clone(), sandbox.clone()).await?;
     let node = Node { id, name, name_header };

@@ -285,7 +285,7 @@ async fn unfinished_tasks_are_found_in_the_order_of_submission() {
     world.commit(vec![ended(2, TaskState::Succeeded, None)]).await;
 
     let world = world.reopen();
-    let found = world.store.unfinished().await.expect("read");
+    let found = world.store.unfinished(None).await.expect("read");
     let ids: Vec<_> = found.iter().map(|it| (it.id, it.running)).collect();
     assert_eq!(ids, [(id(3), true), (id(1), false)]);
     assert_eq!((found[1].failures, found[1].lost), (1, 2));

@@ -10,6 +10,7 @@ mod own_worker;
 mod perform;
 mod sessions;
 mod shared;
+mod shares;
 mod spool;
 mod stall;
 mod submit;
