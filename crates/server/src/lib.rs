@@ -26,6 +26,7 @@ mod suggest;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use axum::http::HeaderValue;
 use runabout_protocol::{Limits, NodeId};
@@ -181,7 +182,8 @@ async fn start(settings: Settings, listen: SocketAddr) -> Result<Started, Error>
     let fair_label = settings.fair_label;
     let config = EngineConfig { fair_label, ..EngineConfig::new(name.clone(), slots) };
     let functions = Functions::load(store.clone(), sandbox.maximum()).await?;
-    let (engine, engine_task) = engine::start(config, store.clone(), sandbox.clone()).await?;
+    let (engine, engine_task) =
+        engine::start(config, Arc::new(store.clone()), sandbox.clone()).await?;
     let node = Node { id, name, name_header };
     let app = App::new(node, store, engine, sandbox, functions, CancellationToken::new());
     let front = Front::new(guards, routes::router(app.clone()));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use runabout_protocol::{Progress, TaskId, Trust, WorkerToServer};
 use runabout_scheduler::{Effect, Event, Lease, Restored, Rules, Scheduler, Step, Submission};
-use runabout_store::{self as store, Store, UnfinishedTask, Write};
+use runabout_store::{self as store, TaskStore, UnfinishedTask, Write};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 
@@ -55,7 +55,7 @@ pub(super) struct Driver {
     pub(super) clock: Clock,
     pub(super) scheduler: Scheduler,
     shares: Shares,
-    pub(super) store: Store,
+    pub(super) store: Arc<dyn TaskStore>,
     pub(super) sessions: Sessions,
     pub(super) own_worker: Option<OwnWorker>,
     pub(super) node_name: String,
@@ -75,7 +75,7 @@ pub(super) struct Driver {
 impl Driver {
     pub(super) fn new(
         config: &EngineConfig,
-        store: Store,
+        store: Arc<dyn TaskStore>,
         shared: Arc<Shared>,
         requests: mpsc::Receiver<Request>,
     ) -> Self {
@@ -118,7 +118,7 @@ impl Driver {
             self.step(Event::Restore(restored));
         }
         let writes = std::mem::take(&mut self.batch.writes);
-        self.store.commit(writes).await
+        self.store.commit(Arc::new(writes)).await
     }
 
     /// Runs until it is asked to stop.

@@ -1,6 +1,7 @@
 //! The engine with a real store and a worker that does what the test says.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -43,7 +44,7 @@ impl World {
 
     async fn open(dir: TempDir, config: EngineConfig) -> Self {
         let store = Store::open(dir.path()).expect("opens");
-        let (engine, mut driver) = Engine::new(&config, store.clone());
+        let (engine, mut driver) = Engine::new(&config, Arc::new(store.clone()));
         driver.recover().await.expect("recovers");
         let id = WorkerId(Uuid::now_v7());
         let (sender, inbox) = mpsc::channel(64);
