@@ -183,14 +183,17 @@ impl Tables {
             let id = write.task();
             let record = changed.entry(id).or_insert_with(|| self.records.get(&id).cloned());
             match (write, record) {
-                (Write::TaskAccepted(_), Some(_)) => return Err(refused("it is there already")),
+                (Write::TaskAccepted(_), Some(_)) => {
+                    let reason = format!("task {id} is there already");
+                    return Err(Error::Other { doing: "write to the store".to_owned(), reason });
+                }
                 (Write::TaskAccepted(new), record @ None) => {
                     self.next_number += 1;
                     *record = Some(Record::new(self.next_number, Arc::clone(new)));
                     artifacts.extend(new.artifact.clone());
                 }
                 (Write::TaskDeleted(_), record) => *record = None,
-                (write, Some(record)) => record.apply(write)?,
+                (write, Some(record)) => record.apply(write),
                 // It was deleted: late facts about it write nothing.
                 (_, None) => {}
             }
@@ -275,8 +278,4 @@ impl TaskStore for MemoryStore {
         let failed = self.state.lock().failed.clone();
         failed.map_or(Health::Working, Health::Failed)
     }
-}
-
-fn refused(reason: &str) -> Error {
-    Error::Other { doing: "write to the store".to_owned(), reason: reason.to_owned() }
 }

@@ -8,9 +8,8 @@ use runabout_protocol::{
     Attempt, Checkpoint, Outcome, Progress, Run, Task, TaskState, Trust, Usage, WorkerLabel,
 };
 
-use super::refused;
 use crate::columns::{millis, time_text};
-use crate::{Error, NewTask, UnfinishedTask, Write};
+use crate::{NewTask, UnfinishedTask, Write};
 
 /// A task, and all that belongs to it.
 #[derive(Clone)]
@@ -77,17 +76,21 @@ impl Record {
         }
     }
 
-    pub(super) fn apply(&mut self, write: &Write) -> Result<(), Error> {
+    pub(super) fn apply(&mut self, write: &Write) {
         match write {
             Write::AttemptBegan { attempt, worker, trust, at, .. } => {
-                self.begin(MemoryAttempt {
+                self.state = TaskState::Running;
+                self.attempt = *attempt;
+                self.progress = None;
+                let begun = MemoryAttempt {
                     attempt: *attempt,
                     worker: worker.clone(),
                     trust: *trust,
                     started_at: *at,
                     ending: None,
                     lines: BTreeMap::new(),
-                })?;
+                };
+                self.attempts.insert(*attempt, begun);
             }
             Write::AttemptEnded { attempt, at, outcome, usage, .. } => {
                 if let Some(it) = self.attempts.get_mut(attempt) {
@@ -114,17 +117,6 @@ impl Record {
             Write::Checkpoint { checkpoint, .. } => self.checkpoint = Some(checkpoint.clone()),
             // Nobody reads it here; and the other two are no matter of a record that is there.
             Write::OutputTruncated { .. } | Write::TaskAccepted(_) | Write::TaskDeleted(_) => {}
-        }
-        Ok(())
-    }
-
-    fn begin(&mut self, attempt: MemoryAttempt) -> Result<(), Error> {
-        self.state = TaskState::Running;
-        self.attempt = attempt.attempt;
-        self.progress = None;
-        match self.attempts.insert(attempt.attempt, attempt) {
-            None => Ok(()),
-            Some(_) => Err(refused("an attempt of that number is there already")),
         }
     }
 

@@ -112,7 +112,6 @@ contract! {
     artifacts_are_read_back_whether_small_or_large,
     a_commit_is_applied_as_a_whole_or_not_at_all,
     a_refused_commit_takes_no_other_with_it,
-    no_attempt_number_is_used_twice,
     a_commit_stands_though_nobody_waits_for_it,
     an_empty_commit_is_no_error,
 }
@@ -316,14 +315,6 @@ async fn a_refused_commit_takes_no_other_with_it<S: Subject>() {
     assert!(matches!(results.pop(), Some(Err(Error::Other { .. }))));
     assert!(results.iter().all(Result::is_ok), "{results:?}");
     assert_eq!(world.waiting().await, (1..20).map(id).collect::<Vec<_>>());
-}
-
-async fn no_attempt_number_is_used_twice<S: Subject>() {
-    let world = S::new();
-    world.accept([new_task(1)]).await;
-    world.commit(vec![began(1, 1)]).await;
-    let refused = world.store().commit(Arc::new(vec![began(1, 1)])).await;
-    assert!(matches!(refused, Err(Error::Other { .. })), "{refused:?}");
 }
 
 async fn a_commit_stands_though_nobody_waits_for_it<S: Subject>() {
