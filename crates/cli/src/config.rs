@@ -58,6 +58,9 @@ pub struct Wishes {
     #[arg(long, value_name = "SIZE", env = "RUNABOUT_MEMORY_TOTAL", value_parser = units::bytes)]
     #[serde(default, deserialize_with = "bytes")]
     pub memory_total: Option<u64>,
+    /// The label by whose values waiting tasks take turns, so that no submitter holds up another
+    #[arg(long, value_name = "LABEL", env = "RUNABOUT_FAIR_LABEL")]
+    pub fair_label: Option<String>,
     /// How the log on stderr is written [default: text]
     #[arg(long, value_name = "FORMAT", env = "RUNABOUT_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
@@ -78,6 +81,7 @@ impl Wishes {
             timeout_max: self.timeout_max.or(fallback.timeout_max),
             memory_max: self.memory_max.or(fallback.memory_max),
             memory_total: self.memory_total.or(fallback.memory_total),
+            fair_label: self.fair_label.or(fallback.fair_label),
             log_format: self.log_format.or(fallback.log_format),
         }
     }
@@ -166,13 +170,14 @@ mod tests {
         let wishes = read(
             "listen = '127.0.0.1:0'\ndata = 'd'\nname = 'n'\nslots = 0\ntoken_file = 't'\n\
              allow_origin = ['http://a']\ntimeout_max = '5m'\nmemory_max = 1048576\n\
-             memory_total = '2GiB'\nlog_format = 'json'\n",
+             memory_total = '2GiB'\nfair_label = 'team'\nlog_format = 'json'\n",
         )
         .expect("read");
         assert_eq!((wishes.slots, wishes.timeout_max), (Some(0), Some(300_000)));
         assert_eq!((wishes.memory_max, wishes.memory_total), (Some(1 << 20), Some(2 << 30)));
+        assert_eq!(wishes.fair_label.as_deref(), Some("team"));
         assert_eq!(wishes.log_format, Some(LogFormat::Json));
-        assert_eq!(keys().len(), 10, "a new setting belongs into this test too");
+        assert_eq!(keys().len(), 11, "a new setting belongs into this test too");
     }
 
     #[test]

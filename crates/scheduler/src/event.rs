@@ -4,6 +4,11 @@ use runabout_protocol::{Attempt, Language, Outcome, TaskId, TaskState, Usage, Wo
 
 use crate::{Capabilities, Moment};
 
+/// Whose a task is, as far as fairness goes: within one priority, shares take turns. Tasks with
+/// equal keys are one share; what a key stands for is known to whoever drives the scheduler.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Share(pub u64);
+
 /// What the scheduler needs to know of a new task.
 #[derive(Clone, Copy, Debug)]
 pub struct Submission {
@@ -11,8 +16,10 @@ pub struct Submission {
     pub task: TaskId,
     /// What a worker must be able to run.
     pub language: Language,
-    /// Higher goes first.
+    /// Higher goes first, whosever it is.
     pub priority: i32,
+    /// Whom it belongs to.
+    pub share: Share,
     /// What it holds while it waits.
     pub bytes: u64,
     /// The wall-clock limit of each attempt.

@@ -14,7 +14,7 @@ mod scheduler;
 mod timers;
 
 pub use capabilities::Capabilities;
-pub use event::{Effect, Event, Lease, Restored, Step, Submission, Write};
+pub use event::{Effect, Event, Lease, Restored, Share, Step, Submission, Write};
 pub use moment::Moment;
 pub use rules::Rules;
 pub use scheduler::Scheduler;

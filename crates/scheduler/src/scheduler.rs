@@ -16,7 +16,7 @@ pub struct Scheduler {
     rules: Rules,
     /// Unfinished tasks only; looked up, never walked through.
     tasks: HashMap<TaskId, Entry>,
-    /// Exactly the tasks whose stage is `Ready`.
+    /// Exactly the tasks whose stage is `Ready`; it is told which of them run.
     queue: Queue,
     fleet: Fleet,
     /// One alarm for each task whose stage is `Waiting`, and one for each run.
@@ -172,7 +172,7 @@ impl Scheduler {
         self.next_order += 1;
         Entry {
             language: submission.language,
-            place: Place::new(submission.priority, self.next_order),
+            place: Place::new(submission.priority, submission.share, self.next_order),
             bytes: submission.bytes,
             timeout_ms: submission.timeout_ms,
             max_attempts: submission.max_attempts,
@@ -340,7 +340,7 @@ impl Scheduler {
 
     fn begin(&mut self, worker: WorkerId, task: TaskId, turn: &mut Turn) {
         let Some(entry) = self.tasks.get_mut(&task) else { return };
-        self.queue.remove(entry.language, entry.place);
+        self.queue.begin(entry.language, entry.place);
         entry.stage = Stage::Running(worker);
         entry.attempt.0 += 1;
         self.running += 1;
@@ -381,6 +381,7 @@ impl Scheduler {
             Stage::Waiting(until) => self.timers.unset(until, Alarm::Ready(task)),
             Stage::Running(_) => {
                 self.running -= 1;
+                self.queue.end(entry.place);
                 return Some(entry);
             }
         }

@@ -27,6 +27,7 @@ mod suggest;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use axum::http::HeaderValue;
 use runabout_protocol::{Limits, NodeId};
@@ -69,6 +70,8 @@ pub struct Settings {
     pub maximum: Option<Limits>,
     /// The most that all runs together may hold; `None` means half of the machine's memory.
     pub memory_total_bytes: Option<u64>,
+    /// The label by whose values waiting tasks take turns; `None` means that all wait in one line.
+    pub fair_label: Option<String>,
 }
 
 impl Settings {
@@ -82,6 +85,7 @@ impl Settings {
             allow_origins: Vec::new(),
             maximum: None,
             memory_total_bytes: None,
+            fair_label: None,
         }
     }
 }
@@ -176,9 +180,11 @@ async fn start(settings: Settings, listen: SocketAddr) -> Result<Started, Error>
     sandbox.memory_total_bytes = settings.memory_total_bytes.unwrap_or(sandbox.memory_total_bytes);
     let (store, id, sandbox) = spawn_blocking(move || open(&data_dir, sandbox)).await??;
     let slots = settings.slots.unwrap_or_else(cores);
-    let config = EngineConfig::new(name.clone(), slots);
+    let fair_label = settings.fair_label;
+    let config = EngineConfig { fair_label, ..EngineConfig::new(name.clone(), slots) };
     let functions = Functions::load(store.clone(), sandbox.maximum()).await?;
-    let (engine, engine_task) = engine::start(config, store.clone(), sandbox.clone()).await?;
+    let (engine, engine_task) =
+        engine::start(config, Arc::new(store.clone()), sandbox.clone()).await?;
     let node = Node { id, name, name_header };
     let app = App::new(node, store, engine, sandbox, functions, CancellationToken::new());
     let front = Front::new(guards, routes::router(app.clone()));

@@ -68,6 +68,8 @@ pub struct UnfinishedTask {
     pub ready_at: Timestamp,
     /// Whether the latest attempt was under way.
     pub running: bool,
+    /// Its value of the label that was asked for.
+    pub label: Option<String>,
 }
 
 /// Inputs that are too large for the task's own row stand in another.
@@ -101,16 +103,21 @@ impl Store {
         self.read(move |db| list(db, &filter)).await
     }
 
-    /// Every task that has not ended, in the order of submission.
+    /// Every task that has not ended, in the order of submission, each with its value of one label
+    /// if `label` names one.
     ///
     /// # Errors
     /// They could not be read.
-    pub async fn unfinished(&self) -> Result<Vec<UnfinishedTask>, Error> {
-        self.read(|db| {
+    pub async fn unfinished(&self, label: Option<String>) -> Result<Vec<UnfinishedTask>, Error> {
+        self.read(move |db| {
+            // Most tasks have no labels, and those cost no look into the other table.
             let sql = "SELECT id, language, priority, queue_bytes, timeout_ms, max_attempts,
-                     attempt, failures, lost, ready_ms, state
+                     attempt, failures, lost, ready_ms, state,
+                     CASE WHEN ?1 IS NOT NULL AND labels <> '{}' THEN
+                         (SELECT value FROM labels WHERE task = number AND key = ?1)
+                     END AS label
                  FROM tasks WHERE state IN ('queued', 'running') ORDER BY number";
-            db.prepare(sql)?.query_map((), read_unfinished)?.collect()
+            db.prepare(sql)?.query_map([label], read_unfinished)?.collect()
         })
         .await
     }
@@ -233,6 +240,7 @@ fn read_unfinished(row: &Row<'_>) -> Result<UnfinishedTask> {
         lost: row.get("lost")?,
         ready_at: timestamp(row, "ready_ms")?,
         running: word::<TaskState>(row, "state")? == TaskState::Running,
+        label: row.get("label")?,
     })
 }
 

@@ -109,6 +109,7 @@ fn settings(wishes: Wishes) -> anyhow::Result<Settings> {
         allow_origins: wishes.allow_origin,
         maximum: Some(maximum),
         memory_total_bytes: wishes.memory_total,
+        fair_label: wishes.fair_label,
     })
 }
 

@@ -5,7 +5,7 @@ use crate::world::{
 };
 use runabout_protocol::{Attempt, Language, Outcome, TaskState};
 use runabout_scheduler::{
-    Capabilities, Effect, Event, Moment, Restored, Rules, Step, Submission, Write,
+    Capabilities, Effect, Event, Moment, Restored, Rules, Share, Step, Submission, Write,
 };
 
 #[test]
@@ -37,6 +37,120 @@ fn higher_priority_goes_first_then_the_order_of_submission() {
     }
     let order: Vec<_> = runs(&world.join(1, 6)).iter().map(|lease| lease.task).collect();
     assert_eq!(order, [6, 2, 4, 1, 3, 5].map(task));
+}
+
+/// Ends every attempt in the order in which they began, and says which tasks that were.
+fn one_after_the_other(world: &mut World, begun: Step) -> Vec<u128> {
+    let mut order = Vec::new();
+    let mut under_way = runs(&begun);
+    while !under_way.is_empty() {
+        let lease = under_way.remove(0);
+        order.push(lease.task.0.as_u128());
+        under_way.extend(runs(&world.finish(lease, returned())));
+    }
+    order
+}
+
+#[test]
+fn many_tasks_of_one_share_hold_up_no_other_share() {
+    let mut world = World::new(Rules::default());
+    for n in 1..=1_000 {
+        world.submit_of(7, n);
+    }
+    world.submit_of(8, 1_001);
+    let begun = world.join(1, 1);
+    assert_eq!(one_after_the_other(&mut world, begun)[..4], [1, 1_001, 2, 3]);
+}
+
+#[test]
+fn shares_take_turns_and_within_one_the_order_of_submission_holds() {
+    let mut world = World::new(Rules::default());
+    for (share, n) in [(7, 1), (7, 2), (7, 3), (8, 4), (8, 5), (9, 6), (7, 7)] {
+        world.submit_of(share, n);
+    }
+    let begun = world.join(1, 1);
+    assert_eq!(one_after_the_other(&mut world, begun), [1, 4, 6, 2, 5, 3, 7]);
+}
+
+#[test]
+fn the_share_that_holds_the_fewest_slots_goes_first() {
+    let mut world = World::new(Rules::default());
+    for n in 1..=9 {
+        world.submit_of(7, n);
+    }
+    assert_eq!(runs(&world.join(1, 4)).len(), 4, "nobody else wants them");
+    for n in 11..=15 {
+        world.submit_of(8, n);
+    }
+    // Those of the first share take long; the other's short ones get every slot that is free
+    // until both hold two, and then whoever has just given one up.
+    assert_eq!(runs(&world.finish(lease(1, 1, 1), returned())), [lease(1, 11, 1)]);
+    assert_eq!(runs(&world.finish(lease(1, 2, 1), returned())), [lease(1, 12, 1)]);
+    assert_eq!(runs(&world.finish(lease(1, 11, 1), returned())), [lease(1, 13, 1)]);
+    assert_eq!(runs(&world.finish(lease(1, 3, 1), returned())), [lease(1, 5, 1)]);
+}
+
+#[test]
+fn a_share_that_was_away_has_saved_nothing_up() {
+    let mut world = World::with_slots(1);
+    for n in 1..=20 {
+        world.submit_of(7, n);
+    }
+    for n in 1..10 {
+        world.finish(lease(1, n, 1), returned());
+    }
+    for n in 21..=24 {
+        world.submit_of(8, n);
+    }
+    let begun = world.finish(lease(1, 10, 1), returned());
+    let order = one_after_the_other(&mut world, begun);
+    assert_eq!(order[..8], [11, 21, 12, 22, 13, 23, 14, 24], "one each, and no more");
+}
+
+#[test]
+fn a_share_that_comes_back_for_each_task_gains_nothing_by_it() {
+    let mut world = World::with_slots(1);
+    for n in 1..=9 {
+        world.submit_of(7, n);
+    }
+    let (mut order, mut next, mut lease) = (vec![1], 100, lease(1, 1, 1));
+    world.submit_of(8, next);
+    for _ in 0..5 {
+        let begun = runs(&world.finish(lease, returned()));
+        lease = begun[0];
+        order.push(lease.task.0.as_u128());
+        if lease.task == task(next) {
+            next += 1;
+            world.submit_of(8, next);
+        }
+    }
+    assert_eq!(order, [1, 2, 100, 3, 101, 4]);
+}
+
+#[test]
+fn priority_goes_before_fairness_and_turns_are_taken_within_it() {
+    let mut world = World::new(Rules::default());
+    for (share, priority, n) in [(7, 0, 1), (8, 0, 2), (7, 1, 3), (7, 1, 4), (8, 1, 5)] {
+        let plain = submission(n);
+        let submission = Submission { share: Share(share), priority, ..plain };
+        world.step(Event::Submit(vec![submission]));
+    }
+    let begun = world.join(1, 1);
+    assert_eq!(one_after_the_other(&mut world, begun), [3, 5, 4, 1, 2]);
+}
+
+#[test]
+fn a_share_has_one_turn_whatever_languages_it_uses() {
+    let mut world = World::new(Rules::default());
+    let languages = [Language::Js, Language::Wasm, Language::Wasi];
+    for (n, language) in (1..).zip(languages) {
+        let plain = submission(n);
+        let submission = Submission { share: Share(7), language, ..plain };
+        world.step(Event::Submit(vec![submission]));
+    }
+    world.submit_of(8, 4);
+    let begun = world.join(1, 1);
+    assert_eq!(one_after_the_other(&mut world, begun), [1, 4, 2, 3]);
 }
 
 #[test]
@@ -323,6 +437,19 @@ fn after_a_crash_waiting_tasks_wait_again_and_running_ones_are_tried_again() {
     let step = world.step(Event::Restore(restored(3, true, 5, 4)));
     assert_eq!(ends(&step), [(task(3), TaskState::Failed)], "it kills every node it meets");
     assert_eq!(runs(&world.join(1, 9)), [lease(1, 1, 1), lease(1, 2, 4)]);
+}
+
+#[test]
+fn after_a_crash_shares_take_turns_as_before() {
+    let mut world = World::new(Rules::default());
+    for (share, n) in [(7, 1), (7, 2), (7, 3), (8, 4)] {
+        let submission = Submission { share: Share(share), ..submission(n) };
+        let attempt = Attempt(0);
+        let restored = Restored { submission, attempt, failures: 0, lost: 0, running: false };
+        world.step(Event::Restore(restored));
+    }
+    let begun = world.join(1, 1);
+    assert_eq!(one_after_the_other(&mut world, begun), [1, 4, 2, 3]);
 }
 
 #[test]

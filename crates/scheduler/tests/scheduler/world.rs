@@ -4,7 +4,7 @@ use runabout_protocol::{
     Attempt, Json, Language, LimitKind, Outcome, Returned, TaskId, TaskState, Usage, WorkerId,
 };
 use runabout_scheduler::{
-    Capabilities, Effect, Event, Lease, Moment, Rules, Scheduler, Step, Submission, Write,
+    Capabilities, Effect, Event, Lease, Moment, Rules, Scheduler, Share, Step, Submission, Write,
 };
 use uuid::Uuid;
 
@@ -32,6 +32,7 @@ pub fn submission(n: u128) -> Submission {
         task: task(n),
         language: Language::Js,
         priority: 0,
+        share: Share::default(),
         bytes: 100,
         timeout_ms: TIMEOUT_MS,
         max_attempts: 1,
@@ -70,6 +71,11 @@ impl World {
 
     pub fn submit(&mut self, n: u128) -> Step {
         self.step(Event::Submit(vec![submission(n)]))
+    }
+
+    /// Submits a task of somebody's.
+    pub fn submit_of(&mut self, share: u64, n: u128) -> Step {
+        self.step(Event::Submit(vec![Submission { share: Share(share), ..submission(n) }]))
     }
 
     pub fn finish(&mut self, lease: Lease, outcome: Outcome) -> Step {

@@ -17,12 +17,20 @@ pub struct EngineConfig {
     pub queue_tasks_max: u64,
     /// Bytes of waiting tasks; more are refused.
     pub queue_bytes_max: u64,
+    /// The label by whose values tasks take turns; without one, all tasks are one share.
+    pub fair_label: Option<String>,
 }
 
 impl EngineConfig {
     /// A queue of 2,000,000 tasks and 4 GiB.
     pub fn new(node_name: String, slots: u32) -> Self {
-        Self { node_name, slots, queue_tasks_max: 2_000_000, queue_bytes_max: 4 << 30 }
+        Self {
+            node_name,
+            slots,
+            queue_tasks_max: 2_000_000,
+            queue_bytes_max: 4 << 30,
+            fair_label: None,
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use runabout_protocol::{Progress, TaskId, Trust, WorkerToServer};
 use runabout_scheduler::{Effect, Event, Lease, Restored, Rules, Scheduler, Step, Submission};
-use runabout_store::{self as store, Store, UnfinishedTask, Write};
+use runabout_store::{self as store, TaskStore, UnfinishedTask, Write};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 
@@ -17,6 +17,7 @@ use super::keyed::Keyed;
 use super::own_worker::OwnWorker;
 use super::sessions::{Report, Sessions};
 use super::shared::Shared;
+use super::shares::Shares;
 use super::waiters::Waiters;
 use super::{EngineConfig, Refused, SubmissionKey};
 
@@ -54,7 +55,8 @@ pub(super) struct Halted(pub(super) String);
 pub(super) struct Driver {
     pub(super) clock: Clock,
     pub(super) scheduler: Scheduler,
-    pub(super) store: Store,
+    shares: Shares,
+    pub(super) store: Arc<dyn TaskStore>,
     pub(super) sessions: Sessions,
     pub(super) own_worker: Option<OwnWorker>,
     pub(super) node_name: String,
@@ -76,7 +78,7 @@ pub(super) struct Driver {
 impl Driver {
     pub(super) fn new(
         config: &EngineConfig,
-        store: Store,
+        store: Arc<dyn TaskStore>,
         shared: Arc<Shared>,
         requests: mpsc::Receiver<Request>,
     ) -> Self {
@@ -89,6 +91,7 @@ impl Driver {
         Self {
             clock: Clock::start(),
             scheduler: Scheduler::new(rules),
+            shares: Shares::by(config.fair_label.clone()),
             store,
             sessions: Sessions::default(),
             own_worker: None,
@@ -113,12 +116,13 @@ impl Driver {
 
     /// Takes up what the store has of an earlier life of the node.
     pub(super) async fn recover(&mut self) -> Result<(), store::Error> {
-        for task in self.store.unfinished().await? {
-            let restored = restored(&task, &self.clock);
+        let label = self.shares.label().map(str::to_owned);
+        for task in self.store.unfinished(label).await? {
+            let restored = self.restored(&task);
             self.step(Event::Restore(restored));
         }
         let writes = std::mem::take(&mut self.batch.writes);
-        self.store.commit(writes).await
+        self.store.commit(Arc::new(writes)).await
     }
 
     /// Runs until it is asked to stop.
@@ -212,7 +216,7 @@ impl Driver {
             drop(reply.send(Err(Refused::Stopping)));
             return false;
         }
-        let submissions = tasks.iter().map(|task| submission(task, &self.clock)).collect();
+        let submissions = tasks.iter().map(|task| self.submission(task)).collect();
         let step = self.scheduler.step(self.clock.now(), Event::Submit(submissions));
         if step.effects.contains(&Effect::QueueFull) {
             self.absorb(step);
@@ -326,35 +330,37 @@ impl Driver {
         let later = std::mem::take(&mut batch.writes);
         batch.writes = progress.into_iter().map(write).chain(later).collect();
     }
-}
 
-fn submission(task: &store::NewTask, clock: &Clock) -> Submission {
-    Submission {
-        task: task.id,
-        language: task.language,
-        priority: task.priority,
-        bytes: task.queue_bytes,
-        timeout_ms: task.limits.timeout_ms,
-        max_attempts: task.max_attempts,
-        ready_at: task.run_at.map(|at| clock.moment(at)).unwrap_or_default(),
-    }
-}
-
-fn restored(task: &UnfinishedTask, clock: &Clock) -> Restored {
-    Restored {
-        submission: Submission {
+    fn submission(&self, task: &store::NewTask) -> Submission {
+        Submission {
             task: task.id,
             language: task.language,
             priority: task.priority,
+            share: self.shares.of(&task.labels),
             bytes: task.queue_bytes,
-            timeout_ms: task.timeout_ms,
+            timeout_ms: task.limits.timeout_ms,
             max_attempts: task.max_attempts,
-            ready_at: clock.moment(task.ready_at),
-        },
-        attempt: task.attempt,
-        failures: task.failures,
-        lost: task.lost,
-        running: task.running,
+            ready_at: task.run_at.map(|at| self.clock.moment(at)).unwrap_or_default(),
+        }
+    }
+
+    fn restored(&self, task: &UnfinishedTask) -> Restored {
+        Restored {
+            submission: Submission {
+                task: task.id,
+                language: task.language,
+                priority: task.priority,
+                share: self.shares.of_value(task.label.as_deref()),
+                bytes: task.queue_bytes,
+                timeout_ms: task.timeout_ms,
+                max_attempts: task.max_attempts,
+                ready_at: self.clock.moment(task.ready_at),
+            },
+            attempt: task.attempt,
+            failures: task.failures,
+            lost: task.lost,
+            running: task.running,
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod own_worker;
 mod perform;
 mod sessions;
 mod shared;
+mod shares;
 mod spool;
 mod stall;
 mod submit;
@@ -26,7 +27,7 @@ use std::sync::Arc;
 
 use runabout_protocol::{Progress, Task, TaskId, WorkerId};
 use runabout_sandbox::Sandbox;
-use runabout_store::{self as store, Store};
+use runabout_store::{self as store, TaskStore};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -42,7 +43,7 @@ const REQUESTS_MAX: usize = 4_096;
 pub struct Engine {
     requests: mpsc::Sender<Request>,
     shared: Arc<Shared>,
-    store: Store,
+    store: Arc<dyn TaskStore>,
 }
 
 /// The loop itself. Whoever holds this waits for its end, or ends it at once by dropping it.
@@ -56,11 +57,11 @@ pub struct EngineTask {
 /// The store cannot be read, or not written to.
 pub async fn start(
     config: EngineConfig,
-    store: Store,
+    store: Arc<dyn TaskStore>,
     sandbox: Sandbox,
 ) -> Result<(Engine, EngineTask), store::Error> {
     let slots = config.slots;
-    let (engine, mut driver) = Engine::new(&config, store.clone());
+    let (engine, mut driver) = Engine::new(&config, Arc::clone(&store));
     driver.recover().await?;
     if slots > 0 {
         let reports = driver.reports();
@@ -88,10 +89,10 @@ impl Drop for EngineTask {
 }
 
 impl Engine {
-    fn new(config: &EngineConfig, store: Store) -> (Self, Driver) {
+    fn new(config: &EngineConfig, store: Arc<dyn TaskStore>) -> (Self, Driver) {
         let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
         let shared = Arc::new(Shared::default());
-        let driver = Driver::new(config, store.clone(), Arc::clone(&shared), inbox);
+        let driver = Driver::new(config, Arc::clone(&store), Arc::clone(&shared), inbox);
         (Self { requests, shared, store }, driver)
     }
 
@@ -117,7 +118,7 @@ impl Engine {
         if tasks.is_empty() {
             return Ok(Vec::new());
         }
-        let tasks = submit::prepare(&self.store, tasks).await?;
+        let tasks = submit::prepare(&*self.store, tasks).await?;
         let accepted = tasks.iter().map(|task| submit::as_accepted(task)).collect();
         self.ask(|reply| Request::Submit { tasks, key, reply }).await?;
         Ok(accepted)

@@ -11,7 +11,7 @@ use runabout_protocol::{
     Attempt, Outcome, Run, ServerToWorker, TaskId, Usage, WorkerId, WorkerToServer,
 };
 use runabout_sandbox::{self as sandbox, Invocation, Program, Sandbox, TaskContext};
-use runabout_store::{self as store, Store};
+use runabout_store::{self as store, TaskStore};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -27,7 +27,7 @@ const GATHER_FOR: Duration = Duration::from_millis(50);
 #[derive(Clone)]
 pub(super) struct OwnWorker {
     sandbox: Sandbox,
-    store: Store,
+    store: Arc<dyn TaskStore>,
     reports: mpsc::Sender<Report>,
     slots: u32,
 }
@@ -42,7 +42,7 @@ enum Failure {
 impl OwnWorker {
     pub(super) fn new(
         sandbox: Sandbox,
-        store: Store,
+        store: Arc<dyn TaskStore>,
         reports: mpsc::Sender<Report>,
         slots: u32,
     ) -> Self {

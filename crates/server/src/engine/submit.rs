@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use runabout_protocol::{Attempt, Task, TaskId, TaskState};
-use runabout_store::{self as store, NewArtifact, Store, time_text};
+use runabout_store::{self as store, NewArtifact, TaskStore, time_text};
 use uuid::Uuid;
 
 use super::{NewTask, Refused};
@@ -15,7 +15,7 @@ const TASK_BYTES: usize = 256;
 /// Gives the tasks their ids. Large artifacts are stored now, outside the loop: they are files,
 /// and one that no task names does no harm. Small ones are written with their task.
 pub(super) async fn prepare(
-    store: &Store,
+    store: &dyn TaskStore,
     tasks: Vec<NewTask>,
 ) -> Result<Vec<Arc<store::NewTask>>, Refused> {
     let mut prepared = Vec::with_capacity(tasks.len());

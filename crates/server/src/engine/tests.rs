@@ -1,6 +1,7 @@
 //! The engine with a real store and a worker that does what the test says.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -43,7 +44,7 @@ impl World {
 
     async fn open(dir: TempDir, config: EngineConfig) -> Self {
         let store = Store::open(dir.path()).expect("opens");
-        let (engine, mut driver) = Engine::new(&config, store.clone());
+        let (engine, mut driver) = Engine::new(&config, Arc::new(store.clone()));
         driver.recover().await.expect("recovers");
         let id = WorkerId(Uuid::now_v7());
         let (sender, inbox) = mpsc::channel(64);
@@ -57,11 +58,15 @@ impl World {
 
     /// Ends the node as a crash does, and starts another on the same directory.
     async fn crash(self) -> Self {
+        self.crash_into(EngineConfig::new("node".to_owned(), 1)).await
+    }
+
+    async fn crash_into(self, config: EngineConfig) -> Self {
         let Self { dir, store, engine, mut task, worker } = self;
         task.handle.abort();
         assert!((&mut task.handle).await.is_err());
         drop((store, engine, worker));
-        Self::open(dir, EngineConfig::new("node".to_owned(), 1)).await
+        Self::open(dir, config).await
     }
 
     /// Makes the store refuse some statements, as a full disk does, until it is called with `""`.
@@ -235,6 +240,27 @@ async fn after_a_crash_a_task_goes_on_from_its_checkpoint() {
 }
 
 #[tokio::test]
+async fn after_a_crash_tasks_take_turns_by_the_value_of_the_label() {
+    let fair = |slots| {
+        let fair_label = Some("team".to_owned());
+        EngineConfig { fair_label, ..EngineConfig::new("node".to_owned(), slots) }
+    };
+    let world = World::open(tempfile::tempdir().expect("a directory"), fair(0)).await;
+    let mut ids = Vec::new();
+    for team in ["a", "a", "a", "b"] {
+        let labels = BTreeMap::from([("team".to_owned(), team.to_owned())]);
+        let task = NewTask { labels, ..new_task(team) };
+        ids.push(world.engine.submit(task, None).await.expect("accepted").id);
+    }
+    let mut world = world.crash_into(fair(1)).await;
+    for expected in [ids[0], ids[3], ids[1], ids[2]] {
+        let run = world.worker.run().await;
+        assert_eq!(run.task, expected);
+        world.worker.finish(&run, returned("1")).await;
+    }
+}
+
+#[tokio::test]
 async fn a_cancelled_task_ends_at_once_and_its_worker_is_told() {
     let mut world = World::new(1).await;
     let id = world.submit("a").await;
@@ -274,7 +300,7 @@ async fn a_full_queue_refuses_and_keeps_nothing() {
     let refused = world.engine.submit_all(two, None).await;
     assert_eq!(refused.err(), Some(Refused::QueueFull { retry_after_s: 5 }));
     assert_eq!(world.engine.counts().queued, 1);
-    assert_eq!(world.store.unfinished().await.expect("read").len(), 1);
+    assert_eq!(world.store.unfinished(None).await.expect("read").len(), 1);
 }
 
 #[tokio::test]

@@ -1,21 +1,16 @@
-//! What the store promises, on a real file.
+//! What a store in a file promises beside the contract.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use jiff::Timestamp;
 use runabout_protocol::{
-    Arguments, Attempt, Checkpoint, Digest, Form, FunctionName, Json, Language, Limits, Manifest,
-    Outcome, Progress, Returned, Stream, TaskId, TaskState, Trust, Usage,
+    Attempt, Digest, FunctionName, Language, Manifest, Outcome, TaskId, TaskState,
 };
-use runabout_store::{
-    ArtifactMeta, Error, Health, NewArtifact, NewTask, NewVersion, ROW_BYTES_MAX, Store,
-    TaskFilter, Write,
-};
+use runabout_store::{Error, Health, NewTask, NewVersion, ROW_BYTES_MAX, Store, TaskFilter, Write};
 use tempfile::TempDir;
-use uuid::Uuid;
+
+use crate::fixtures::{artifact, at, attempt_ended, began, checkpoint, ended, id, log, new_task};
 
 struct World {
     dir: TempDir,
@@ -56,74 +51,6 @@ fn open(path: &Path) -> Store {
     Store::open(path).expect("opens")
 }
 
-fn id(n: u128) -> TaskId {
-    TaskId(Uuid::from_u128(n))
-}
-
-fn at(second: i64) -> Timestamp {
-    Timestamp::from_second(1_700_000_000 + second).expect("a time")
-}
-
-fn json(text: &str) -> Json {
-    Json::parse(text.to_owned()).expect("JSON")
-}
-
-fn new_task(n: u128) -> NewTask {
-    NewTask {
-        id: id(n),
-        name: None,
-        function: None,
-        digest: Digest([7; 32]),
-        artifact: None,
-        language: Language::Js,
-        form: Some(Form::Module),
-        export: Some("main".to_owned()),
-        args: Arguments { values: json("[34, 12345678901234567890]"), encoding: None },
-        stdin: Some("in".to_owned()),
-        limits: Limits::default(),
-        max_attempts: 3,
-        priority: -2,
-        queue_bytes: 77,
-        labels: BTreeMap::new(),
-        created_at: at(0),
-        run_at: None,
-    }
-}
-
-fn artifact(byte: u8, len: usize) -> NewArtifact {
-    let exports = vec!["default".to_owned(), "main".to_owned()];
-    let meta = ArtifactMeta { language: Language::Js, form: Some(Form::Module), exports };
-    NewArtifact { digest: Digest([byte; 32]), meta, bytes: vec![byte; len].into() }
-}
-
-fn began(n: u128, attempt: u32) -> Write {
-    let (worker, trust) = ("worker".to_owned(), Trust::Node);
-    Write::AttemptBegan { task: id(n), attempt: Attempt(attempt), worker, trust, at: at(1) }
-}
-
-fn attempt_ended(n: u128, attempt: u32, outcome: Outcome) -> Write {
-    let usage = Some(Usage { cpu_ms: Some(1.5), wall_ms: 2.5, ..Usage::default() });
-    let (task, attempt, outcome) = (id(n), Attempt(attempt), Some(outcome));
-    Write::AttemptEnded { task, attempt, at: at(2), outcome, usage }
-}
-
-fn ended(n: u128, state: TaskState, outcome: Option<Outcome>) -> Write {
-    Write::TaskEnded { task: id(n), at: at(3), state, outcome, lost: 0 }
-}
-
-fn log(n: u128, attempt: u32, seq: u64, text: &str) -> Write {
-    let (task, attempt, text) = (id(n), Attempt(attempt), text.to_owned());
-    Write::Log { task, attempt, seq, at: at(1), stream: Stream::Stdout, text }
-}
-
-fn checkpoint(text: &str) -> Checkpoint {
-    Checkpoint { state: json(text), encoding: None }
-}
-
-fn returned(text: &str) -> Outcome {
-    Outcome::Returned(Returned { value: json(text), encoding: None })
-}
-
 fn version(name: &str, byte: u8) -> NewVersion {
     NewVersion {
         name: name.parse().expect("a name"),
@@ -138,57 +65,6 @@ fn version(name: &str, byte: u8) -> NewVersion {
 
 fn name(text: &str) -> FunctionName {
     text.parse().expect("a name")
-}
-
-#[tokio::test]
-async fn an_accepted_task_is_there_after_a_restart() {
-    let world = World::new();
-    let labels = BTreeMap::from([("team".to_owned(), "a".to_owned())]);
-    let run_at = Some(at(60));
-    let fib = Some("fib@1".to_owned());
-    world.accept([NewTask { labels, run_at, function: fib, ..new_task(1) }]).await;
-
-    let world = world.reopen();
-    let task = world.store.task(id(1)).await.expect("read").expect("there");
-    assert_eq!(task.state, TaskState::Queued);
-    assert_eq!(task.args.text(), "[34, 12345678901234567890]");
-    assert_eq!((task.max_attempts, task.priority, task.attempt), (3, -2, Attempt(0)));
-    assert_eq!(task.created_at, "2023-11-14T22:13:20.000Z");
-    assert_eq!(task.run_at.as_deref(), Some("2023-11-14T22:14:20.000Z"));
-    assert_eq!(task.function.as_deref(), Some("fib@1"));
-    assert_eq!(task.labels["team"], "a");
-    assert_eq!((task.outcome, task.worker, task.progress), (None, None, None));
-    assert_eq!(world.store.task(id(2)).await, Ok(None));
-}
-
-#[tokio::test]
-async fn a_running_task_shows_its_latest_attempt() {
-    let world = World::new();
-    world.accept([new_task(1)]).await;
-    let progress = Progress { fraction: 0.5, message: Some("half".to_owned()) };
-    let progress_write = Write::Progress { task: id(1), progress: progress.clone() };
-    world.commit(vec![began(1, 1), progress_write]).await;
-
-    let task = world.store.task(id(1)).await.expect("read").expect("there");
-    assert_eq!((task.state, task.attempt), (TaskState::Running, Attempt(1)));
-    assert_eq!(task.worker.as_deref(), Some("worker"));
-    assert_eq!(task.trust, Some(Trust::Node));
-    assert_eq!(task.started_at.as_deref(), Some("2023-11-14T22:13:21.000Z"));
-    assert_eq!(task.progress, Some(progress));
-}
-
-#[tokio::test]
-async fn a_finished_task_shows_its_outcome_and_use() {
-    let world = World::new();
-    world.accept([new_task(1)]).await;
-    let end = ended(1, TaskState::Succeeded, None);
-    world.commit(vec![began(1, 1), attempt_ended(1, 1, returned("5702887")), end]).await;
-
-    let task = world.store.task(id(1)).await.expect("read").expect("there");
-    assert_eq!(task.state, TaskState::Succeeded);
-    assert_eq!(task.outcome, Some(returned("5702887")));
-    assert_eq!(task.usage.and_then(|usage| usage.cpu_ms), Some(1.5));
-    assert_eq!(task.finished_at.as_deref(), Some("2023-11-14T22:13:23.000Z"));
 }
 
 #[tokio::test]
@@ -253,45 +129,6 @@ async fn a_deleted_task_leaves_nothing_and_late_facts_about_it_write_nothing() {
         let rows: i64 = db.query_row(&sql, (), |row| row.get(0)).expect("counted");
         assert_eq!(rows, 0, "{table}");
     }
-}
-
-#[tokio::test]
-async fn an_attempt_is_sent_with_the_checkpoint_of_an_earlier_one() {
-    let world = World::new();
-    world.accept([new_task(1)]).await;
-    let write = |text| Write::Checkpoint { task: id(1), checkpoint: checkpoint(text) };
-    world.commit(vec![began(1, 1), write("1"), write("2")]).await;
-
-    let asked = vec![(id(1), Attempt(2)), (id(9), Attempt(1))];
-    let runs = world.store.runs(asked).await.expect("read");
-    assert_eq!(runs.len(), 1, "the other is gone");
-    assert_eq!(runs[0].checkpoint, Some(checkpoint("2")));
-    assert_eq!(runs[0].attempt, Attempt(2));
-    assert_eq!(runs[0].args, new_task(1).args);
-    assert_eq!(runs[0].stdin.as_deref(), Some("in"));
-    assert_eq!((runs[0].form, runs[0].limits), (Some(Form::Module), Limits::default()));
-
-    world.commit(vec![ended(1, TaskState::Failed, None)]).await;
-    let runs = world.store.runs(vec![(id(1), Attempt(3))]).await.expect("read");
-    assert_eq!(runs[0].checkpoint, None, "it goes when the task has ended");
-}
-
-#[tokio::test]
-async fn unfinished_tasks_are_found_in_the_order_of_submission() {
-    let world = World::new();
-    world.accept([new_task(3), new_task(1), new_task(2)]).await;
-    let queued = Write::TaskQueued { task: id(1), ready_at: at(9), failures: 1, lost: 2 };
-    world.commit(vec![began(3, 1), began(1, 1), queued, began(2, 1)]).await;
-    world.commit(vec![ended(2, TaskState::Succeeded, None)]).await;
-
-    let world = world.reopen();
-    let found = world.store.unfinished().await.expect("read");
-    let ids: Vec<_> = found.iter().map(|it| (it.id, it.running)).collect();
-    assert_eq!(ids, [(id(3), true), (id(1), false)]);
-    assert_eq!((found[1].failures, found[1].lost), (1, 2));
-    assert_eq!((found[1].ready_at, found[1].attempt), (at(9), Attempt(1)));
-    assert_eq!((found[0].queue_bytes, found[0].timeout_ms), (77, 30_000));
-    assert_eq!((found[0].max_attempts, found[0].priority), (3, -2));
 }
 
 #[tokio::test]
@@ -365,16 +202,6 @@ async fn artifacts_are_read_back_whether_small_or_large() {
         assert_eq!(path.exists(), is_file);
     }
     assert_eq!(world.store.artifact(Digest([9; 32])).await, Ok(None));
-}
-
-#[tokio::test]
-async fn an_artifact_comes_with_its_task() {
-    let world = World::new();
-    let it = artifact(7, 10);
-    let with = |n| NewTask { artifact: Some(it.clone()), ..new_task(n) };
-    world.accept([with(1), with(2)]).await;
-    let found = world.store.artifact(it.digest).await.expect("read");
-    assert_eq!(found.map(|(_, bytes)| bytes), Some(Bytes::from(vec![7; 10])));
 }
 
 #[tokio::test]
