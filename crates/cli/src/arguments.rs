@@ -1,4 +1,4 @@
-//! Arguments of a function, from words of the command line.
+//! Arguments of a function and labels of a task, from words of the command line.
 
 use runabout_protocol::{Arguments, Json};
 use serde_json::value::RawValue;
@@ -12,6 +12,15 @@ pub fn from_words(words: &[String]) -> Arguments {
 pub fn array(words: &[String]) -> Json {
     let values: Vec<Json> = words.iter().map(|word| value(word)).collect();
     Json::of(&values).expect("an array of JSON values has a JSON form")
+}
+
+/// Reads a label.
+///
+/// # Errors
+/// It has no `=`.
+pub fn label(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("a label is KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
 }
 
 fn value(word: &str) -> Json {

@@ -35,6 +35,7 @@ enum Command {
     Deploy(commands::deploy::Deploy),
     Call(commands::call::Call),
     Task(commands::task::Task),
+    Schedule(commands::schedule::Schedule),
     Status(commands::status::Status),
     /// Prints the OpenAPI document of the node's HTTP interface
     #[command(hide = true)]
@@ -83,6 +84,7 @@ fn on_runtime(command: Command) -> anyhow::Result<Exit> {
             Command::Deploy(deploy) => deploy.execute().await,
             Command::Call(call) => call.execute().await,
             Command::Task(task) => task.execute().await,
+            Command::Schedule(schedule) => schedule.execute().await,
             Command::Status(status) => status.execute().await,
             Command::Openapi | Command::Errors | Command::HelpMarkdown => Ok(Exit::Ok),
         }

@@ -1,5 +1,5 @@
-//! The words Runabout's parts speak to each other: ids, functions, tasks, limits, outcomes and
-//! worker frames. Owns their shapes and their JSON; does no I/O, reads no clock, decides nothing.
+//! The words Runabout's parts speak to each other: ids, functions, tasks, schedules, limits,
+//! outcomes and worker frames. Owns their shapes and their JSON; does no I/O, reads no clock, decides nothing.
 
 mod frames;
 mod function;
@@ -7,6 +7,7 @@ mod ids;
 mod limits;
 mod log;
 mod outcome;
+mod schedule;
 mod task;
 mod value;
 
@@ -16,6 +17,7 @@ pub use ids::{Attempt, Digest, InvalidDigest, NodeId, TaskId, WorkerId};
 pub use limits::{AboveMaximum, Limits, LimitsRequest};
 pub use log::{LogLine, Stream};
 pub use outcome::{ErrorReport, LimitKind, MemoryScope, Outcome, Usage};
+pub use schedule::{Missed, Schedule, ScheduleName, ScheduleRequest};
 pub use task::{AttemptRecord, Progress, Task, TaskRequest, TaskState, Trust, WorkerLabel};
 pub use value::{Arguments, Encoding, Json, Returned};
 

@@ -18,6 +18,7 @@ use crate::deployed::Functions;
 use crate::engine::Engine;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
+use crate::schedules::Schedules;
 use crate::source::{Artifact, Examiner};
 
 /// Requests that wait for a task's end at once; more hear 503.
@@ -39,6 +40,8 @@ pub struct Parts {
     pub sandbox: Sandbox,
     /// What is deployed, in memory.
     pub functions: Functions,
+    /// What hands in tasks by the clock.
+    pub schedules: Schedules,
     /// Bounds on calls.
     pub gate: Gate,
     /// Bounds on bodies.
@@ -79,6 +82,7 @@ impl App {
         engine: Engine,
         sandbox: Sandbox,
         functions: Functions,
+        schedules: Schedules,
         stopping: CancellationToken,
     ) -> Self {
         Self(Arc::new(Parts {
@@ -87,6 +91,7 @@ impl App {
             engine,
             sandbox,
             functions,
+            schedules,
             gate: Gate::default(),
             intake: Intake::default(),
             examiner: Examiner::default(),

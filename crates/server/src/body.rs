@@ -21,6 +21,9 @@ pub const ARGS_BYTES_MAX: usize = 6 << 20;
 /// The most a task request may have: its source may double when it is written as JSON.
 pub const TASK_BODY_BYTES_MAX: usize = 2 * ARTIFACT_BYTES_MAX + 2 * ARGS_BYTES_MAX;
 
+/// The most a schedule may have; larger code is deployed, and named.
+pub const SCHEDULE_BODY_BYTES_MAX: usize = 256 << 10;
+
 /// Bodies up to this size are not counted against the room for large ones.
 const SMALL_BYTES_MAX: usize = 64 << 10;
 /// The room for large bodies is given out in pieces of this size.

@@ -89,7 +89,7 @@ codes! {
         "The arguments are JSON, but not an array",
         "Wrap them: `[34]`, not `34`.";
     InvalidName = "invalid_name", 400,
-        "That cannot be a function's name",
+        "That cannot be the name of a function or a schedule",
         "Use 1 to 64 letters, digits, dots, dashes and underscores, beginning with neither a dot nor a dash.";
     InvalidDigest = "invalid_digest", 400,
         "That is no digest",
@@ -121,6 +121,9 @@ codes! {
     TaskNotFound = "task_not_found", 404,
         "No task has that id",
         "It was deleted, or never accepted here.";
+    ScheduleNotFound = "schedule_not_found", 404,
+        "There is no schedule of that name",
+        "`GET /v1/schedules` lists those there are; `PUT /v1/schedules/{name}` makes one.";
     ArtifactMissing = "artifact_missing", 404,
         "The node does not have that artifact",
         "`PUT /v1/artifacts/{digest}` once, then ask again.";
@@ -148,6 +151,12 @@ codes! {
     LimitAboveMaximum = "limit_above_maximum", 422,
         "A limit asked for is above what the node grants",
         "`field` names it and `maximum` is the most to ask for.";
+    InvalidCron = "invalid_cron", 422,
+        "That is no cron expression that a schedule can follow",
+        "The detail says which field is wrong: minute, hour, day of the month, month, day of the week.";
+    UnknownTimeZone = "unknown_time_zone", 422,
+        "There is no such time zone",
+        "Use an IANA name: `Europe/Berlin`, `America/New_York`, `UTC`.";
     SyntaxError = "syntax_error", 422,
         "The source has a syntax error",
         "Look at `line` and `column`.";
@@ -190,6 +199,9 @@ codes! {
     QueueFull = "queue_full", 429,
         "The queue of tasks is full",
         "Try again after `Retry-After` seconds.";
+    TooManySchedules = "too_many_schedules", 429,
+        "The node has as many schedules as it takes",
+        "Delete one that is not needed any more.";
     InternalError = "internal_error", 500,
         "The node failed at its part",
         "Its log says more. Nothing was lost that it had accepted.";

@@ -38,6 +38,7 @@ impl TestNode {
     }
 
     async fn stop(self) {
+        self.node.schedules_task.end().await;
         self.node.app.engine.stop().await;
         self.node.engine_task.join().await;
         self.node.upkeep.abort();
@@ -160,6 +161,38 @@ async fn what_is_wrong_is_said() {
         ("PUT /v1/functions/.hidden", "1", "400 invalid_name"),
         ("PUT /v1/functions/f", "1", "415 unsupported_media_type"),
         ("POST /v1/functions/none/call", "[]", "404 function_not_found"),
+        ("GET /v1/schedules/none", "", "404 schedule_not_found"),
+        ("GET /v1/schedules?limit=0", "", "400 invalid_field field=limit"),
+        ("DELETE /v1/schedules/none", "", "404 schedule_not_found"),
+        ("POST /v1/schedules/none/pause", "", "404 schedule_not_found"),
+        ("POST /v1/schedules/none/resume", "", "404 schedule_not_found"),
+        ("PUT /v1/schedules/a%2Fb", "{}", "400 invalid_name"),
+        ("PUT /v1/schedules/s", r#"{"task":{"source":"1"}}"#, "400 invalid_field"),
+        (
+            "PUT /v1/schedules/s",
+            r#"{"cron":"@daily","task":{"source":"1"},"timezone":"UTC"}"#,
+            "400 unknown_field field=timezone suggestion=time_zone",
+        ),
+        (
+            "PUT /v1/schedules/s",
+            r#"{"cron":"61 * * * *","task":{"source":"1"}}"#,
+            "422 invalid_cron field=cron",
+        ),
+        (
+            "PUT /v1/schedules/s",
+            r#"{"cron":"@daily","time_zone":"Mars","task":{"source":"1"}}"#,
+            "422 unknown_time_zone field=time_zone",
+        ),
+        (
+            "PUT /v1/schedules/s",
+            r#"{"cron":"@daily","task":{"function":"none"}}"#,
+            "404 function_not_found field=task",
+        ),
+        (
+            "PUT /v1/schedules/s",
+            r#"{"cron":"@daily","task":{"source":"1","limits":{"timeout_ms":99999999999}}}"#,
+            "422 limit_above_maximum field=task.limits.timeout_ms",
+        ),
         ("GET /v1/artifacts/x", "", "400 invalid_digest"),
         (&format!("GET /v1/artifacts/{digest}"), "", "404 artifact_missing"),
         (&format!("POST /v1/artifacts/{digest}/call"), "[]", "404 artifact_missing"),
@@ -320,6 +353,7 @@ async fn pages_and_probes_answer() {
         ("/v1/node", "application/json"),
         ("/v1/workers", "application/json"),
         ("/v1/functions", "application/json"),
+        ("/v1/schedules", "application/json"),
     ] {
         let answer = node.ask(&format!("GET {path}"), "", "").await;
         assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.body);

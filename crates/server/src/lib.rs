@@ -18,9 +18,11 @@ mod listen;
 mod metrics;
 mod multipart;
 mod opening;
+pub mod parse;
 mod problem;
 mod read;
 mod routes;
+mod schedules;
 mod source;
 mod submission;
 mod suggest;
@@ -155,6 +157,8 @@ pub async fn serve(
         stopping.cancel();
     };
     listen::serve(listener, node.front, announced).await;
+    // Before the engine, which would refuse what it hands in.
+    node.schedules_task.end().await;
     node.app.engine.stop().await;
     node.engine_task.join().await;
     node.upkeep.abort();
@@ -166,6 +170,7 @@ struct Started {
     app: App,
     front: Front,
     engine_task: engine::EngineTask,
+    schedules_task: schedules::SchedulesTask,
     upkeep: JoinHandle<()>,
 }
 
@@ -186,10 +191,13 @@ async fn start(settings: Settings, listen: SocketAddr) -> Result<Started, Error>
     let (engine, engine_task) =
         engine::start(config, Arc::new(store.clone()), sandbox.clone()).await?;
     let node = Node { id, name, name_header };
-    let app = App::new(node, store, engine, sandbox, functions, CancellationToken::new());
+    let (schedules, inbox) = schedules::channel();
+    let stopping = CancellationToken::new();
+    let app = App::new(node, store, engine, sandbox, functions, schedules, stopping);
+    let schedules_task = schedules::start(app.clone(), inbox).await?;
     let front = Front::new(guards, routes::router(app.clone()));
     let upkeep = tokio::spawn(upkeep(app.clone()));
-    Ok(Started { app, front, engine_task, upkeep })
+    Ok(Started { app, front, engine_task, schedules_task, upkeep })
 }
 
 fn guards(settings: &Settings, listen: SocketAddr) -> Result<Guards, Error> {

@@ -2,7 +2,7 @@
 //! code. What a client may know goes into the problem; what only we may know goes to the log.
 
 use axum::Json;
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use runabout_protocol::AboveMaximum;
 use runabout_sandbox::Rejection;
@@ -84,6 +84,17 @@ impl Problem {
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
+    }
+
+    /// What is wrong this time, for a person.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// Whether the same request may succeed later: it is the node, not the request.
+    pub fn is_passing(&self) -> bool {
+        let status = self.code.status();
+        status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
     }
 
     /// Says when to try again.

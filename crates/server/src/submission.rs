@@ -94,7 +94,10 @@ pub async fn from_form(app: &App, form: Form) -> Result<NewTask, Problem> {
 }
 
 /// The named texts of a multipart body as a request.
-fn request_of(texts: Vec<(String, String)>) -> Result<TaskRequest, Problem> {
+///
+/// # Errors
+/// `malformed_json`, `unknown_field` or `invalid_field`.
+pub fn request_of(texts: Vec<(String, String)>) -> Result<TaskRequest, Problem> {
     let mut fields = BTreeMap::new();
     for (name, text) in texts {
         let value = if JSON_PARTS.contains(&name.as_str()) {
@@ -106,6 +109,17 @@ fn request_of(texts: Vec<(String, String)>) -> Result<TaskRequest, Problem> {
     }
     let object = serde_json::to_vec(&fields).map_err(Problem::internal)?;
     read::object(&object)
+}
+
+/// Looks at everything of a request that needs neither the node nor its code to be decided.
+///
+/// # Errors
+/// Whatever is wrong with it.
+pub fn examine(request: TaskRequest) -> Result<(), Problem> {
+    Bounds::of(&request)?;
+    place(request.place)?;
+    source_language(request.language.as_deref())?;
+    arguments(request.args, request.args_encoding).map(drop)
 }
 
 async fn find(app: &App, function: &str) -> Result<Arc<Deployed>, Problem> {

@@ -1,7 +1,9 @@
 //! How the words of the protocol stand in columns, and back.
 
 use jiff::Timestamp;
-use runabout_protocol::{Digest, Encoding, Form, Language, Stream, TaskId, TaskState, Trust};
+use runabout_protocol::{
+    Digest, Encoding, Form, Language, Missed, Stream, TaskId, TaskState, Trust,
+};
 use rusqlite::types::Type;
 use rusqlite::{Error, Result, Row};
 use serde::Serialize;
@@ -23,6 +25,11 @@ pub(crate) trait Word: Sized + Copy + 'static {
 impl Word for Language {
     const ALL: &'static [(Self, &'static str)] =
         &[(Self::Js, "js"), (Self::Wasm, "wasm"), (Self::Wasi, "wasi")];
+}
+
+impl Word for Missed {
+    const ALL: &'static [(Self, &'static str)] =
+        &[(Self::Skip, "skip"), (Self::RunOnce, "run_once"), (Self::RunAll, "run_all")];
 }
 
 impl Word for Form {

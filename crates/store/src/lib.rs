@@ -1,5 +1,6 @@
-//! Durable tasks, functions and artifacts, in one SQLite file with one writer. A write that was
-//! answered with `Ok` is on the disk. Decides nothing: who runs when is the scheduler's matter.
+//! Durable tasks, schedules, functions and artifacts, in one SQLite file with one writer. A write
+//! that was answered with `Ok` is on the disk. Decides nothing: who runs when is the scheduler's
+//! matter.
 
 mod artifacts;
 mod attempts;
@@ -10,6 +11,7 @@ mod files;
 mod functions;
 mod memory;
 mod readers;
+mod schedules;
 mod schema;
 mod submissions;
 mod task_store;
@@ -23,6 +25,7 @@ pub use columns::time_text;
 pub use error::{Error, Health};
 pub use functions::NewVersion;
 pub use memory::{Ending, Fate, MemoryAttempt, MemoryStore};
+pub use schedules::ScheduleRecord;
 pub use submissions::Submission;
 pub use task_store::{Answer, TaskStore};
 pub use tasks::{PAGE_TASKS_MAX, Page, TaskFilter, UnfinishedTask};

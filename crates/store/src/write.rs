@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use runabout_protocol::{
-    Arguments, Attempt, Checkpoint, Digest, Form, Language, Limits, Outcome, Progress, Stream,
-    TaskId, TaskState, Trust, Usage, WorkerLabel,
+    Arguments, Attempt, Checkpoint, Digest, Form, Language, Limits, Outcome, Progress,
+    ScheduleName, Stream, TaskId, TaskState, Trust, Usage, WorkerLabel,
 };
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
 use crate::artifacts::{self, NewArtifact};
 use crate::columns::{Word, integer, millis, to_json};
+use crate::schedules;
 use crate::submissions::{self, Submission};
 
 /// A task to keep.
@@ -148,6 +149,15 @@ pub enum Write {
         /// The state.
         checkpoint: Checkpoint,
     },
+    /// A schedule's times until then were dealt with, the last of them by this task.
+    ScheduleFired {
+        /// The schedule.
+        schedule: ScheduleName,
+        /// The task that stands for the last of the times.
+        task: TaskId,
+        /// That time.
+        due_at: Timestamp,
+    },
 }
 
 impl Write {
@@ -164,7 +174,8 @@ impl Write {
             | Self::TaskDeleted(task)
             | Self::Progress { task, .. }
             | Self::Log { task, .. }
-            | Self::Checkpoint { task, .. } => *task,
+            | Self::Checkpoint { task, .. }
+            | Self::ScheduleFired { task, .. } => *task,
         }
     }
 }
@@ -227,11 +238,14 @@ fn apply(db: &Connection, numbers: &mut Numbers, write: &Write) -> Result<()> {
     match write {
         Write::TaskAccepted(new) => return accept(db, numbers, new),
         Write::Submitted(submission) => return submissions::insert(db, submission),
+        Write::ScheduleFired { schedule, task, due_at } => {
+            return schedules::fired(db, schedule, *task, *due_at);
+        }
         _ => {}
     }
     let Some(number) = numbers.of(db, write.task())? else { return Ok(()) };
     match write {
-        Write::TaskAccepted(_) | Write::Submitted(_) => Ok(()),
+        Write::TaskAccepted(_) | Write::Submitted(_) | Write::ScheduleFired { .. } => Ok(()),
         Write::AttemptBegan { attempt, worker, trust, at, .. } => {
             let sql = "UPDATE tasks SET state = 'running', attempt = ?2, worker = ?3, trust = ?4,
                      started_ms = ?5, fraction = NULL, message = NULL, truncated = 0, closed = 0

@@ -5,6 +5,7 @@ pub mod deploy;
 mod limits;
 mod progress;
 pub mod run;
+pub mod schedule;
 pub mod serve;
 pub mod status;
 mod stdin;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use runabout_protocol::{Arguments, Digest, Form, Language, Limits, Task, TaskId};
+use runabout_protocol::{Arguments, Digest, Form, Language, Limits, ScheduleName, Task, TaskId};
 use runabout_store::{self as store, ArtifactMeta};
 
 /// What the engine needs to know beside its store and its sandbox.
@@ -74,6 +74,15 @@ pub struct SubmissionKey {
     pub key: String,
     /// Of what is submitted: the same key may not mean another thing.
     pub fingerprint: [u8; 32],
+}
+
+/// What tasks mean for the schedule that they come from.
+#[derive(Clone, Debug)]
+pub struct Firing {
+    /// The schedule.
+    pub schedule: ScheduleName,
+    /// The time that the last of them stands for; it and all before it are dealt with.
+    pub due_at: jiff::Timestamp,
 }
 
 /// Why nothing was accepted or changed.

@@ -37,6 +37,8 @@ pub(super) type Reply = oneshot::Sender<Result<bool, Refused>>;
 pub(super) enum Request {
     /// Accept tasks, all or none.
     Submit { tasks: Vec<Arc<store::NewTask>>, key: Option<SubmissionKey>, reply: Reply },
+    /// Accept a schedule's tasks, all or none, and with them the fact of what they settle.
+    Fire { tasks: Vec<Arc<store::NewTask>>, fired: Write, reply: Reply },
     /// End a task; answered with whether it had not ended.
     Cancel { task: TaskId, reply: Reply },
     /// Forget a task; answered with whether it had not ended.
@@ -199,6 +201,11 @@ impl Driver {
             }
             Request::Submit { tasks, key: Some(key), reply } => {
                 self.keyed.push(Keyed { tasks, key, reply });
+            }
+            Request::Fire { tasks, fired, reply } => {
+                if self.submit(tasks, reply) {
+                    self.batch.writes.push(fired);
+                }
             }
             Request::Cancel { task, reply } => self.change(task, Event::Cancel(task), reply),
             Request::Delete { task, reply } => self.change(task, Event::Delete(task), reply),

@@ -20,7 +20,7 @@ mod tests;
 mod waiters;
 
 pub use api::{
-    CancelRefused, Counts, DeleteRefused, EngineConfig, NewTask, Refused, SubmissionKey,
+    CancelRefused, Counts, DeleteRefused, EngineConfig, Firing, NewTask, Refused, SubmissionKey,
 };
 
 use std::sync::Arc;
@@ -122,6 +122,19 @@ impl Engine {
         let accepted = tasks.iter().map(|task| submit::as_accepted(task)).collect();
         self.ask(|reply| Request::Submit { tasks, key, reply }).await?;
         Ok(accepted)
+    }
+
+    /// Accepts the tasks of a schedule, all or none, and notes in the same transaction what times
+    /// they stand for: a crash neither loses a time nor repeats it.
+    ///
+    /// # Errors
+    /// They were refused, and nothing of them is kept.
+    pub async fn fire(&self, tasks: Vec<NewTask>, firing: Firing) -> Result<(), Refused> {
+        let tasks = submit::prepare(&*self.store, tasks).await?;
+        let Some(last) = tasks.last() else { return Ok(()) };
+        let Firing { schedule, due_at } = firing;
+        let fired = store::Write::ScheduleFired { schedule, task: last.id, due_at };
+        self.ask(|reply| Request::Fire { tasks, fired, reply }).await.map(drop)
     }
 
     /// Ends a task at once.

@@ -93,6 +93,7 @@ impl Driver {
     fn refuse(&mut self, request: Request, refused: &Refused) {
         match request {
             Request::Submit { reply, .. }
+            | Request::Fire { reply, .. }
             | Request::Cancel { reply, .. }
             | Request::Delete { reply, .. } => drop(reply.send(Err(refused.clone()))),
             // An end that could not be written yet is told after it was.

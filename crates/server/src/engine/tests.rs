@@ -6,18 +6,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use runabout_protocol::{
-    Arguments, Attempt, Checkpoint, Digest, Form, Json, Language, Limits, Outcome, Returned, Run,
-    ServerToWorker, Stream, Task, TaskId, TaskState, Trust, Usage, WorkerId, WorkerToServer,
+    Arguments, Attempt, Checkpoint, Digest, Form, Json, Language, Limits, Missed, Outcome,
+    Returned, Run, ScheduleName, ServerToWorker, Stream, Task, TaskId, TaskRequest, TaskState,
+    Trust, Usage, WorkerId, WorkerToServer,
 };
 use runabout_scheduler::Capabilities;
-use runabout_store::{ArtifactMeta, Store};
+use runabout_store::{ArtifactMeta, ScheduleRecord, Store};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::sessions::{Report, Session};
-use super::{CancelRefused, DeleteRefused, Engine, EngineConfig, EngineTask, NewTask, Refused};
+use super::{
+    CancelRefused, DeleteRefused, Engine, EngineConfig, EngineTask, Firing, NewTask, Refused,
+};
 
 /// Nothing in these tests takes long; whatever does will never come.
 const LONG: Duration = Duration::from_secs(20);
@@ -364,6 +367,47 @@ async fn a_submission_that_cannot_be_stored_is_refused_and_never_runs() {
     world.refuse("");
     let id = world.submit("b").await;
     assert_eq!(world.worker.run().await.task, id, "the slot was free");
+}
+
+#[tokio::test]
+async fn a_schedules_tasks_are_stored_with_what_they_settle_or_not_at_all() {
+    let world = World::new(0).await;
+    let settled_at = jiff::Timestamp::from_second(1_000).expect("a time");
+    let due_at = jiff::Timestamp::from_second(2_000).expect("a time");
+    let schedule: ScheduleName = "nightly".parse().expect("a name");
+    let record = ScheduleRecord {
+        name: schedule.clone(),
+        cron: "@daily".to_owned(),
+        time_zone: "UTC".to_owned(),
+        missed: Missed::RunAll,
+        paused: false,
+        task: TaskRequest::default(),
+        created_at: settled_at,
+        updated_at: settled_at,
+        settled_at,
+        last_due_at: None,
+        last_task: None,
+        last_error: Some("it was refused".to_owned()),
+    };
+    world.store.put_schedule(record.clone()).await.expect("put");
+    let firing = Firing { schedule: schedule.clone(), due_at };
+    let tasks = || vec![new_task("a"), new_task("b")];
+
+    world.refuse("INSERT");
+    let refused = world.engine.fire(tasks(), firing.clone()).await;
+    assert!(matches!(refused, Err(Refused::StorageFailed(_))), "{refused:?}");
+    assert_eq!(world.store.schedule(&schedule).await, Ok(Some(record.clone())));
+    assert_eq!(world.engine.counts().queued, 0);
+
+    world.refuse("");
+    world.engine.fire(tasks(), firing).await.expect("accepted");
+    let unfinished = world.store.unfinished().await.expect("read");
+    let last_task = unfinished.last().map(|task| task.id);
+    assert_eq!(unfinished.len(), 2);
+    let last_due_at = Some(due_at);
+    let fired =
+        ScheduleRecord { settled_at: due_at, last_due_at, last_task, last_error: None, ..record };
+    assert_eq!(world.store.schedule(&schedule).await, Ok(Some(fired)));
 }
 
 #[tokio::test]

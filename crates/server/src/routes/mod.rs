@@ -6,7 +6,8 @@ mod calls;
 mod functions;
 mod node;
 mod pages;
-mod tasks;
+mod schedules;
+pub mod tasks;
 
 use axum::Router;
 use axum::http::Method;
@@ -53,6 +54,7 @@ pub fn openapi() -> OpenApi {
     tags(
         (name = "calls", description = "Run now; the answer is the result"),
         (name = "tasks", description = "Run durably, later; accepted means synced to disk"),
+        (name = "schedules", description = "Tasks by the clock"),
         (name = "functions", description = "Named, versioned code"),
         (name = "artifacts", description = "Immutable bytes by digest"),
         (name = "node", description = "The node itself"),
@@ -65,6 +67,7 @@ fn documented() -> OpenApiRouter<App> {
         .merge(calls::routes())
         .merge(tasks::routes())
         .merge(attempts::routes())
+        .merge(schedules::routes())
         .merge(functions::routes())
         .merge(artifacts::routes())
         .merge(node::routes())

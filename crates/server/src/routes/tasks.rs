@@ -340,6 +340,14 @@ impl Filter {
     }
 }
 
+/// Reads the query of a list.
+///
+/// # Errors
+/// `unknown_field` or `invalid_field`.
+pub fn filter(query: &str) -> Result<TaskFilter, Problem> {
+    read::query::<Filter>(Some(query))?.read()
+}
+
 fn label(text: String) -> Result<(String, String), Problem> {
     let pair = text.split_once(['=', ':']).map(|(key, value)| (key.to_owned(), value.to_owned()));
     pair.ok_or_else(|| Problem::invalid_field("label", "a label is key=value or key:value"))

@@ -119,6 +119,7 @@ impl Record {
             Write::OutputTruncated { .. }
             | Write::TaskAccepted(_)
             | Write::Submitted(_)
+            | Write::ScheduleFired { .. }
             | Write::TaskDeleted(_) => {}
         }
     }

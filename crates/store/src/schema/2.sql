@@ -53,5 +53,6 @@ CREATE TABLE schedules (
     updated_ms INTEGER NOT NULL,
     settled_ms INTEGER NOT NULL,      -- every time that was due until then has been dealt with
     last_due_ms INTEGER,              -- the time that the latest task stands for
-    last_task  BLOB                   -- that task's id
+    last_task  BLOB,                  -- that task's id
+    last_error TEXT                   -- why the latest time led to no task; null if it did
 ) WITHOUT ROWID;

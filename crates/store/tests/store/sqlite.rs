@@ -5,12 +5,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use runabout_protocol::{
-    Attempt, Digest, FunctionName, Language, Manifest, Outcome, TaskId, TaskState,
+    Attempt, Digest, FunctionName, Language, Manifest, Missed, Outcome, TaskId, TaskRequest,
+    TaskState,
 };
-use runabout_store::{Error, Health, NewTask, NewVersion, ROW_BYTES_MAX, Store, TaskFilter, Write};
+use runabout_store::{
+    Error, Health, NewTask, NewVersion, ROW_BYTES_MAX, ScheduleRecord, Store, TaskFilter, Write,
+};
 use tempfile::TempDir;
 
-use crate::fixtures::{artifact, at, attempt_ended, began, checkpoint, ended, id, log, new_task};
+use crate::fixtures::{
+    artifact, at, attempt_ended, began, checkpoint, ended, id, json, log, new_task,
+};
 
 struct World {
     dir: TempDir,
@@ -298,4 +303,72 @@ async fn nobody_else_may_look_into_the_data_directory() {
     let mode = std::fs::metadata(&path).expect("there").permissions().mode();
     assert_eq!(mode & 0o777, 0o700);
     drop(store);
+}
+
+fn schedule(name: &str) -> ScheduleRecord {
+    ScheduleRecord {
+        name: name.parse().expect("a name"),
+        cron: "30 4 * * *".to_owned(),
+        time_zone: "Europe/Berlin".to_owned(),
+        missed: Missed::RunAll,
+        paused: false,
+        task: TaskRequest {
+            source: Some("1".to_owned()),
+            args: Some(json("[1.0]")),
+            ..Default::default()
+        },
+        created_at: at(1),
+        updated_at: at(2),
+        settled_at: at(3),
+        last_due_at: None,
+        last_task: None,
+        last_error: None,
+    }
+}
+
+#[tokio::test]
+async fn schedules_are_kept_listed_by_name_and_removed() {
+    let world = World::new();
+    for name in ["c", "a", "b"] {
+        world.store.put_schedule(schedule(name)).await.expect("put");
+    }
+    let changed = ScheduleRecord { paused: true, last_task: Some(id(7)), ..schedule("b") };
+    world.store.put_schedule(changed.clone()).await.expect("put again");
+    let world = world.reopen();
+    let names = |page: Vec<ScheduleRecord>| {
+        page.iter().map(|schedule| schedule.name.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(world.store.schedules("", 2).await.expect("listed")), ["a", "b"]);
+    assert_eq!(names(world.store.schedules("b", 2).await.expect("listed")), ["c"]);
+    assert_eq!(world.store.schedule(&changed.name).await, Ok(Some(changed.clone())));
+    assert_eq!(world.store.delete_schedule(&changed.name).await, Ok(true));
+    assert_eq!(world.store.delete_schedule(&changed.name).await, Ok(false));
+    assert_eq!(world.store.schedule(&changed.name).await, Ok(None));
+}
+
+#[tokio::test]
+async fn what_a_schedule_has_settled_never_goes_back() {
+    let world = World::new();
+    let name = schedule("a").name;
+    world.store.put_schedule(schedule("a")).await.expect("put");
+    let why = Some("no such function".to_owned());
+    world.store.settle_schedule(&name, at(9), why.clone()).await.expect("settled");
+    let found = world.store.schedule(&name).await.expect("read").expect("there");
+    assert_eq!((found.settled_at, found.last_error), (at(9), why));
+
+    let fired = Write::ScheduleFired { schedule: name.clone(), task: id(1), due_at: at(5) };
+    world.commit(vec![fired]).await;
+    world.store.settle_schedule(&name, at(4), None).await.expect("settled");
+    let found = world.store.schedule(&name).await.expect("read").expect("there");
+    assert_eq!((found.settled_at, found.last_error), (at(9), None));
+    assert_eq!((found.last_due_at, found.last_task), (Some(at(5)), Some(id(1))));
+}
+
+#[tokio::test]
+async fn a_firing_of_a_schedule_that_is_gone_writes_nothing() {
+    let world = World::new();
+    let name = schedule("a").name;
+    let fired = Write::ScheduleFired { schedule: name.clone(), task: id(1), due_at: at(5) };
+    world.commit(vec![fired]).await;
+    assert_eq!(world.store.schedule(&name).await, Ok(None));
 }

@@ -53,7 +53,7 @@ pub struct Submit {
     #[arg(long, value_name = "TIME")]
     run_at: Option<String>,
     /// A word to find and group tasks by; may be given several times
-    #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = arguments::label)]
     label: Vec<(String, String)>,
     /// What a WASI command reads: a text file, or - for stdin
     #[arg(long, value_name = "FILE|-")]
@@ -66,11 +66,6 @@ pub struct Submit {
     follow: bool,
     #[command(flatten)]
     target: Target,
-}
-
-fn label(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("a label is KEY=VALUE")?;
-    Ok((key.to_owned(), value.to_owned()))
 }
 
 impl Submit {
