@@ -4,10 +4,12 @@ PORT ?= 7878
 DATA ?= runabout-data
 # Handed to the benchmark: make bench OPTIONS="--rounds 1 --dry"
 OPTIONS ?=
+# How long each parser is fuzzed: make fuzz SECONDS=600
+SECONDS ?= 60
 
 RUNABOUT := target/release/runabout
 
-.PHONY: help serve stop test bench guests clean require cargo-deny
+.PHONY: help serve stop test fuzz bench guests clean require cargo-deny
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -24,6 +26,9 @@ stop: ## Stop the node that serve started
 
 test: require node_modules/.package-lock.json cargo-deny ## Check everything the project checks
 	cargo xtask check
+
+fuzz: require node_modules/.package-lock.json ## Search for input that breaks a parser
+	cargo xtask fuzz $(SECONDS)
 
 bench: require node_modules/.package-lock.json ## Measure calls over HTTP beside Deno and workerd
 	cargo xtask bench -- $(OPTIONS)

@@ -76,12 +76,13 @@ const RULES: &[Rule] = &[
         others: Others::AllBut(FOR_APPLICATIONS),
     },
     Rule { package: "runabout-cli", ours: Ours::AnyButApplications, others: Others::Any },
+    Rule { package: "runabout-fuzz", ours: Ours::AnyButApplications, others: Others::Any },
     Rule { package: "runabout-tests", ours: Ours::AnyButApplications, others: Others::Any },
     Rule { package: "xtask", ours: Ours::These(&[]), others: Others::Any },
 ];
 
 /// Nobody builds on these.
-const APPLICATIONS: &[&str] = &["runabout-cli", "runabout-tests", "xtask"];
+const APPLICATIONS: &[&str] = &["runabout-cli", "runabout-fuzz", "runabout-tests", "xtask"];
 
 /// Holds every package of the workspace against the table.
 pub fn check() -> Result<()> {

@@ -3,6 +3,7 @@
 mod bench;
 mod check;
 mod directions;
+mod fuzz;
 mod generate;
 mod guests;
 mod programs;
@@ -30,6 +31,15 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Search for input that breaks a parser.
+    Fuzz {
+        /// Seconds for each target.
+        #[arg(default_value_t = 60)]
+        seconds: u32,
+        /// Only this target.
+        #[arg(long)]
+        target: Option<String>,
+    },
     /// Measure calls over HTTP beside the peers, and write bench/RESULTS.md.
     Bench {
         /// Handed to bench/run.mjs; `-- --help` shows what it understands.
@@ -56,6 +66,7 @@ fn run(task: Task) -> Result<()> {
         Task::Guests { if_stale } => guests::build(if_stale),
         Task::Generate { check: false } => generate::write(),
         Task::Generate { check: true } => generate::check(),
+        Task::Fuzz { seconds, target } => fuzz::run(seconds, target.as_deref()),
         Task::Bench { options } => bench::run(&options),
     }
 }

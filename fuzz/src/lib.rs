@@ -1,0 +1,115 @@
+//! The targets: each takes any bytes, hands them to one kind of parser, and panics only if that
+//! does, or if what it found cannot be.
+//!
+//! `cargo xtask fuzz` searches for such bytes with libFuzzer; the test in `tests/` tries the
+//! committed examples and small changes of them, with every other test.
+
+use bytes::Bytes;
+use runabout_protocol::{
+    Checkpoint, Digest, FunctionName, FunctionVersion, Limits, LimitsRequest, Manifest, Outcome,
+    ScheduleName, Task, TaskId, Usage,
+};
+use runabout_sandbox::SourceLanguage;
+use runabout_server::parse;
+
+/// A parser, and the name of its folder of examples in `corpus/`.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// Its name.
+    pub name: &'static str,
+    /// Feeds it.
+    pub run: fn(&[u8]),
+}
+
+/// Every target.
+pub const TARGETS: &[Target] = &[
+    Target { name: "cron", run: cron },
+    Target { name: "multipart", run: multipart },
+    Target { name: "query", run: query },
+    Target { name: "schedule", run: schedule },
+    Target { name: "source", run: source },
+    Target { name: "task_request", run: task_request },
+    Target { name: "values", run: values },
+];
+
+/// The target of that name.
+pub fn target(name: &str) -> Option<Target> {
+    TARGETS.iter().find(|target| target.name == name).copied()
+}
+
+/// The body of `POST /v1/tasks`.
+fn task_request(input: &[u8]) {
+    parse::task_request(input);
+}
+
+/// The body of `PUT /v1/schedules/{name}`.
+fn schedule(input: &[u8]) {
+    parse::schedule(input);
+}
+
+/// A query string of `GET /v1/tasks`.
+fn query(input: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(input) {
+        parse::query(text);
+    }
+}
+
+/// Lines: the time zone, the time, the expression.
+fn cron(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let mut lines = text.splitn(3, '\n');
+    let mut line = || lines.next().unwrap_or_default();
+    let (zone, after, expression) = (line(), line(), line());
+    let times = parse::cron(zone, after, expression);
+    assert!(times.is_sorted_by(|a, b| a < b), "{zone} {after} {expression}: {times:?}");
+}
+
+/// A line with the content type, then the body.
+fn multipart(input: &[u8]) {
+    let end = input.iter().position(|byte| *byte == b'\n').unwrap_or(input.len());
+    let (head, body) = input.split_at(end);
+    parse::multipart(head, Bytes::copy_from_slice(body.get(1..).unwrap_or_default()));
+}
+
+/// What other nodes, workers and the store's rows consist of: JSON, and the texts of ids and names.
+fn values(input: &[u8]) {
+    parse::json::<Outcome>(input);
+    parse::json::<Usage>(input);
+    parse::json::<Checkpoint>(input);
+    parse::json::<Manifest>(input);
+    parse::json::<FunctionVersion>(input);
+    parse::json::<Task>(input);
+    if let Some(wished) = parse::json::<LimitsRequest>(input)
+        && let Ok(limits) = wished.resolve(Limits::default())
+    {
+        let most = Limits::default();
+        assert!(limits.timeout_ms <= most.timeout_ms && limits.memory_bytes <= most.memory_bytes);
+    }
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    if let Ok(digest) = text.parse::<Digest>() {
+        assert_eq!(digest.to_string(), text);
+    }
+    if let Ok(name) = text.parse::<FunctionName>() {
+        assert_eq!(name.as_str(), text);
+    }
+    if let Ok(name) = text.parse::<ScheduleName>() {
+        assert_eq!(name.as_str(), text);
+    }
+    // A UUID has several texts.
+    if let Ok(id) = text.parse::<TaskId>() {
+        assert_eq!(id.to_string().parse(), Ok(id));
+    }
+}
+
+/// A byte for the language, then code.
+fn source(input: &[u8]) {
+    let Some((language, code)) = input.split_first() else { return };
+    let language = match language {
+        b'j' => SourceLanguage::JavaScript,
+        b't' => SourceLanguage::TypeScript,
+        b'w' => SourceLanguage::Wasm,
+        _ => return,
+    };
+    // Whether it is good code is not the question.
+    let _ = runabout_sandbox::accept(Bytes::copy_from_slice(code), language);
+}
