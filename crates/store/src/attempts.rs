@@ -3,7 +3,7 @@
 use runabout_protocol::{Attempt, AttemptRecord, LogLine, TaskId};
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
-use crate::columns::{count, optional_json, optional_time, time, word};
+use crate::columns::{count, integer, optional_json, optional_time, time, word};
 use crate::write::key;
 use crate::{Error, Store};
 
@@ -25,6 +25,43 @@ impl Store {
         self.read(move |db| {
             let Some(number) = number(db, id)? else { return Ok(None) };
             read_logs(db, number, attempt).map(Some)
+        })
+        .await
+    }
+
+    /// The lines of a task's first `attempts` attempts that stand after that place, `lines_max` at
+    /// most; `None` if there is no such task.
+    ///
+    /// # Errors
+    /// They could not be read.
+    pub async fn log_lines(
+        &self,
+        id: TaskId,
+        after: Option<(Attempt, u64)>,
+        attempts: Attempt,
+        lines_max: u32,
+    ) -> Result<Option<Vec<LogLine>>, Error> {
+        self.read(move |db| {
+            let Some(number) = number(db, id)? else { return Ok(None) };
+            let (attempt, seq) = after.map_or((0, -1), |(it, seq)| (it.0, integer(seq)));
+            let sql = "SELECT at_ms, attempt, seq, stream, text FROM logs
+                 WHERE task = ?1 AND (attempt, seq) > (?2, ?3) AND attempt <= ?4
+                 ORDER BY attempt, seq LIMIT ?5";
+            let params = params![number, attempt, seq, attempts.0, lines_max];
+            let mut statement = db.prepare_cached(sql)?;
+            statement.query_map(params, read_line)?.collect::<Result<_>>().map(Some)
+        })
+        .await
+    }
+
+    /// Whether an attempt wrote more than is kept.
+    ///
+    /// # Errors
+    /// It could not be read.
+    pub async fn is_truncated(&self, id: TaskId, attempt: Attempt) -> Result<bool, Error> {
+        self.read(move |db| {
+            let Some(number) = number(db, id)? else { return Ok(false) };
+            is_truncated(db, number, Some(attempt))
         })
         .await
     }
@@ -55,19 +92,24 @@ fn number(db: &Connection, id: TaskId) -> Result<Option<i64>> {
 }
 
 fn read_logs(db: &Connection, number: i64, attempt: Option<Attempt>) -> Result<Logs> {
+    let truncated = is_truncated(db, number, attempt)?;
     let attempt = attempt.map(|attempt| attempt.0);
     let sql = "SELECT at_ms, attempt, seq, stream, text FROM logs
          WHERE task = ?1 AND (?2 IS NULL OR attempt = ?2) ORDER BY attempt, seq";
     let mut statement = db.prepare_cached(sql)?;
     let items = statement.query_map(params![number, attempt], read_line)?.collect::<Result<_>>()?;
+    Ok(Logs { items, truncated })
+}
+
+fn is_truncated(db: &Connection, number: i64, attempt: Option<Attempt>) -> Result<bool> {
+    let attempt = attempt.map(|attempt| attempt.0);
     let sql = "SELECT coalesce(max(truncated), 0) FROM
              (SELECT attempt, truncated FROM attempts WHERE task = ?1
               UNION ALL
               SELECT attempt, truncated FROM tasks WHERE number = ?1)
          WHERE ?2 IS NULL OR attempt = ?2";
     let mut statement = db.prepare_cached(sql)?;
-    let truncated = statement.query_row(params![number, attempt], |row| row.get(0))?;
-    Ok(Logs { items, truncated })
+    statement.query_row(params![number, attempt], |row| row.get(0))
 }
 
 fn read_line(row: &Row<'_>) -> Result<LogLine> {

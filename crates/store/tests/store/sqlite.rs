@@ -115,6 +115,30 @@ async fn logs_come_in_order_and_by_attempt() {
 }
 
 #[tokio::test]
+async fn lines_are_read_on_from_a_place() {
+    let world = World::new();
+    world.accept([new_task(1)]).await;
+    world.commit(vec![began(1, 1), log(1, 1, 0, "a"), log(1, 1, 1, "b")]).await;
+    let truncated = Write::OutputTruncated { task: id(1), attempt: Attempt(1) };
+    world.commit(vec![truncated, attempt_ended(1, 1, returned("1")), began(1, 2)]).await;
+    world.commit(vec![log(1, 2, 0, "c"), log(1, 3, 0, "d")]).await;
+
+    let texts = async |after, lines_max| {
+        let lines = world.store.log_lines(id(1), after, Attempt(2), lines_max).await;
+        let lines = lines.expect("read").expect("there");
+        lines.into_iter().map(|line| line.text).collect::<String>()
+    };
+    assert_eq!(texts(None, 10).await, "abc");
+    assert_eq!(texts(None, 2).await, "ab");
+    assert_eq!(texts(Some((Attempt(1), 0)), 10).await, "bc");
+    assert_eq!(texts(Some((Attempt(1), 1)), 10).await, "c");
+    assert_eq!(texts(Some((Attempt(2), 0)), 10).await, "");
+    let truncated = async |attempt| world.store.is_truncated(id(1), Attempt(attempt)).await;
+    assert_eq!((truncated(1).await, truncated(2).await), (Ok(true), Ok(false)));
+    assert_eq!(world.store.log_lines(id(9), None, Attempt(1), 1).await, Ok(None));
+}
+
+#[tokio::test]
 async fn a_deleted_task_leaves_nothing_and_late_facts_about_it_write_nothing() {
     let world = World::new();
     let labels = BTreeMap::from([("k".to_owned(), "v".to_owned())]);
