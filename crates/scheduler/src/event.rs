@@ -107,6 +107,8 @@ pub enum Write {
         lease: Lease,
         /// When.
         at: Moment,
+        /// Since when it could have been.
+        ready_at: Moment,
     },
     /// An attempt ended.
     AttemptEnded {

@@ -41,6 +41,8 @@ struct Entry {
     attempt: Attempt,
     failures: u32,
     lost: u32,
+    /// Since when, or from when on, it may begin; of a running task, the attempt that runs.
+    ready_at: Moment,
     stage: Stage,
 }
 
@@ -179,6 +181,7 @@ impl Scheduler {
             attempt: Attempt(0),
             failures: 0,
             lost: 0,
+            ready_at: submission.ready_at,
             stage: Stage::Ready,
         }
     }
@@ -350,7 +353,8 @@ impl Scheduler {
         let overdue_at = turn.now.after_ms(self.rules.start_within_ms);
         self.fleet.begin(lease, Run { phase: Phase::Sent, overdue_at });
         self.timers.set(overdue_at, Alarm::Overdue(lease));
-        turn.step.writes.push(Write::AttemptBegan { lease, at: turn.now });
+        let ready_at = entry.ready_at;
+        turn.step.writes.push(Write::AttemptBegan { lease, at: turn.now, ready_at });
         turn.step.effects.push(Effect::Run(lease));
     }
 
@@ -361,6 +365,7 @@ impl Scheduler {
     }
 
     fn enqueue(&mut self, task: TaskId, mut entry: Entry, ready_at: Moment, now: Moment) {
+        entry.ready_at = ready_at.max(now);
         if ready_at > now {
             entry.stage = Stage::Waiting(ready_at);
             self.timers.set(ready_at, Alarm::Ready(task));

@@ -13,7 +13,8 @@ fn a_task_runs_at_once_if_a_slot_is_free() {
     let mut world = World::with_slots(1);
     let step = world.submit(1);
     assert_eq!(step.effects, [Effect::Run(lease(1, 1, 1))]);
-    assert_eq!(step.writes, [Write::AttemptBegan { lease: lease(1, 1, 1), at: world.now }]);
+    let began = Write::AttemptBegan { lease: lease(1, 1, 1), at: world.now, ready_at: world.now };
+    assert_eq!(step.writes, [began]);
 }
 
 #[test]

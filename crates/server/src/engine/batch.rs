@@ -73,7 +73,7 @@ fn about(effect: &Effect) -> Option<TaskId> {
 /// A decision of the scheduler as a fact for the store.
 pub(super) fn fact(decision: Decision, clock: &Clock, trust: impl Fn(Lease) -> Trust) -> Write {
     match decision {
-        Decision::AttemptBegan { lease, at } => Write::AttemptBegan {
+        Decision::AttemptBegan { lease, at, .. } => Write::AttemptBegan {
             task: lease.task,
             attempt: lease.attempt,
             worker: lease.worker.to_string(),
