@@ -17,6 +17,7 @@ struct Generated {
 const FILES: &[Generated] = &[
     Generated { path: "docs/openapi.json", args: &["openapi"] },
     Generated { path: "docs/errors.md", args: &["errors"] },
+    Generated { path: "docs/metrics.md", args: &["metrics"] },
     Generated { path: "docs/cli.md", args: &["help-markdown"] },
 ];
 

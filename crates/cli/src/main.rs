@@ -43,6 +43,9 @@ enum Command {
     /// Prints the table of error codes as Markdown
     #[command(hide = true)]
     Errors,
+    /// Prints the table of metrics as Markdown
+    #[command(hide = true)]
+    Metrics,
     /// Prints the reference of this command line as Markdown
     #[command(hide = true)]
     HelpMarkdown,
@@ -70,6 +73,7 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
     match command {
         Command::Openapi => output::result_text(&runabout_server::openapi_json()),
         Command::Errors => output::result_text(&runabout_server::errors_markdown()),
+        Command::Metrics => output::result_text(&runabout_server::metrics_markdown()),
         Command::HelpMarkdown => output::result_text(&reference::markdown(&Cli::command())),
         command => on_runtime(command),
     }
@@ -86,7 +90,9 @@ fn on_runtime(command: Command) -> anyhow::Result<Exit> {
             Command::Task(task) => task.execute().await,
             Command::Schedule(schedule) => schedule.execute().await,
             Command::Status(status) => status.execute().await,
-            Command::Openapi | Command::Errors | Command::HelpMarkdown => Ok(Exit::Ok),
+            Command::Openapi | Command::Errors | Command::Metrics | Command::HelpMarkdown => {
+                Ok(Exit::Ok)
+            }
         }
     });
     // A read of a terminal's stdin cannot be interrupted; nobody waits for it at the end.

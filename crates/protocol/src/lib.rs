@@ -1,6 +1,8 @@
 //! The words Runabout's parts speak to each other: ids, functions, tasks, schedules, limits,
-//! outcomes and worker frames. Owns their shapes and their JSON; does no I/O, reads no clock, decides nothing.
+//! outcomes, events and worker frames. Owns their shapes and their JSON; does no I/O, reads no
+//! clock, decides nothing.
 
+mod event;
 mod frames;
 mod function;
 mod ids;
@@ -11,6 +13,10 @@ mod schedule;
 mod task;
 mod value;
 
+pub use event::{
+    DeletedEvent, LogEvent, OutcomeEvent, ProgressEvent, ResetEvent, ResetReason, StateEvent,
+    TruncatedEvent,
+};
 pub use frames::{Checkpoint, Run, ServerToWorker, WorkerToServer};
 pub use function::{Form, FunctionName, FunctionVersion, InvalidName, Language, Manifest, Place};
 pub use ids::{Attempt, Digest, InvalidDigest, NodeId, TaskId, WorkerId};

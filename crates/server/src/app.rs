@@ -21,7 +21,8 @@ use crate::problem::Problem;
 use crate::schedules::Schedules;
 use crate::source::{Artifact, Examiner};
 
-/// Requests that wait for a task's end at once; more hear 503.
+/// Requests that wait for a task's end at once. Further ones do not wait: they are answered with the
+/// task as it is, and with `Retry-After`.
 const WAITS_MAX: usize = 10_000;
 
 /// A running node's parts; cheap to clone.
@@ -75,6 +76,11 @@ impl Deref for App {
 }
 
 impl App {
+    /// Requests that wait for a task's end at this moment.
+    pub fn waiting(&self) -> usize {
+        WAITS_MAX - self.waits.available_permits()
+    }
+
     /// Wires a node's parts.
     pub fn new(
         node: Node,

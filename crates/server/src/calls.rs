@@ -34,6 +34,12 @@ impl Default for Gate {
 }
 
 impl Gate {
+    /// Calls that run, and calls that wait, at this moment.
+    pub fn load(&self) -> (usize, usize) {
+        let running = CALLS_MAX - self.turns.available_permits();
+        (running, self.waiting.load(Ordering::Relaxed) as usize)
+    }
+
     /// Waits for a turn; the call runs until the permit is dropped.
     ///
     /// # Errors

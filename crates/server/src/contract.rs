@@ -147,6 +147,9 @@ async fn what_is_wrong_is_said() {
         (&format!("GET /v1/tasks/{NO_TASK}"), "", "404 task_not_found"),
         (&format!("GET /v1/tasks/{NO_TASK}/logs"), "", "404 task_not_found"),
         (&format!("GET /v1/tasks/{NO_TASK}/attempts"), "", "404 task_not_found"),
+        (&format!("GET /v1/tasks/{NO_TASK}/events"), "", "404 task_not_found"),
+        ("GET /v1/events?only=state,sate", "", "400 invalid_field field=only"),
+        ("GET /v1/events?ony=state", "", "400 unknown_field field=ony suggestion=only"),
         (&format!("POST /v1/tasks/{NO_TASK}/cancel"), "", "404 task_not_found"),
         (&format!("DELETE /v1/tasks/{NO_TASK}"), "", "404 task_not_found"),
         ("GET /v1/tasks?state=asleep", "", "400 invalid_field field=state"),
@@ -322,6 +325,14 @@ async fn a_task_is_accepted_waited_for_and_deleted() {
     assert_eq!(node.json(&format!("DELETE {path}"), "").await.status, StatusCode::NO_CONTENT);
     node.check(&format!("GET {path}"), "", "404 task_not_found").await;
     node.check(&format!("DELETE {path}"), "", "404 task_not_found").await;
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_metric_is_shown_and_documented() {
+    let node = TestNode::start().await;
+    let page = node.ask("GET /metrics", "", "").await.body;
+    crate::metrics::is_held_to_the_table(&page);
     node.stop().await;
 }
 

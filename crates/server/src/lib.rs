@@ -9,6 +9,7 @@ mod codes;
 mod contract;
 mod deployed;
 mod engine;
+mod events;
 mod extract;
 mod front;
 mod guards;
@@ -41,6 +42,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use codes::{ErrorCode, markdown as errors_markdown};
 pub use guards::InvalidOrigin;
+pub use metrics::markdown as metrics_markdown;
 
 use app::{App, Node};
 use deployed::Functions;
@@ -176,6 +178,8 @@ struct Started {
 
 async fn start(settings: Settings, listen: SocketAddr) -> Result<Started, Error> {
     let guards = guards(&settings, listen)?;
+    // Before anything that counts is made: handles made earlier would count into the void.
+    metrics::install();
     let name = settings.name.unwrap_or_else(|| listen.to_string());
     let name_header = name_header(&name)?;
     let data_dir = settings.data_dir;

@@ -102,6 +102,11 @@ impl Problem {
         self.header(header::RETRY_AFTER, seconds.into())
     }
 
+    /// Whether it is of that code.
+    pub fn is(&self, code: Code) -> bool {
+        self.code == code
+    }
+
     #[cfg(test)]
     /// Its code.
     pub fn code(&self) -> Code {

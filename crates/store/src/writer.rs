@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
+use metrics::Histogram;
 use parking_lot::Mutex;
 use rusqlite::hooks::Wal;
 use rusqlite::{Connection, Result};
@@ -69,8 +70,8 @@ impl Writer {
         let wal_pages = WalPages::watch(&mut db).map_err(failed)?;
         let (requests, inbox) = mpsc::channel(WAITING_MAX);
         let health = Arc::new(Mutex::new(Health::Working));
-        let undone = Box::new(undone);
-        let thread = WriterThread { db, health: Arc::clone(&health), wal_pages, undone };
+        let (undone, measures) = (Box::new(undone), Measures::new());
+        let thread = WriterThread { db, health: Arc::clone(&health), wal_pages, undone, measures };
         let handle = thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || {
@@ -107,6 +108,22 @@ struct WriterThread {
     health: Arc<Mutex<Health>>,
     wal_pages: WalPages,
     undone: Box<dyn Fn() + Send>,
+    measures: Measures,
+}
+
+/// Made once, as looking a metric up by its name costs more than counting.
+struct Measures {
+    commit_seconds: Histogram,
+    commit_requests: Histogram,
+}
+
+impl Measures {
+    fn new() -> Self {
+        Self {
+            commit_seconds: metrics::histogram!("runabout_store_commit_seconds"),
+            commit_requests: metrics::histogram!("runabout_store_commit_requests"),
+        }
+    }
 }
 
 impl WriterThread {
@@ -130,8 +147,8 @@ impl WriterThread {
             self.roll_back();
             self.note(error);
         }
-        metrics::histogram!("runabout_store_commit_seconds").record(begun.elapsed());
-        metrics::histogram!("runabout_store_commit_requests").record(group.len() as f64);
+        self.measures.commit_seconds.record(begun.elapsed());
+        self.measures.commit_requests.record(group.len() as f64);
         answer_all(group, &written);
     }
 

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use runabout_protocol::{Outcome, TaskId, Trust};
+use runabout_protocol::{TaskId, Trust};
 use runabout_scheduler::{Effect, Lease, Write as Decision};
 use runabout_store::Write;
 
@@ -91,17 +91,4 @@ pub(super) fn fact(decision: Decision, clock: &Clock, trust: impl Fn(Lease) -> T
         }
         Decision::TaskDeleted(task) => Write::TaskDeleted(task),
     }
-}
-
-/// How the tasks end that these decisions end.
-pub(super) fn outcome_kinds(decisions: &[Decision]) -> impl Iterator<Item = &'static str> {
-    let mut latest: Option<&Outcome> = None;
-    decisions.iter().filter_map(move |decision| match decision {
-        Decision::AttemptEnded { outcome, .. } => {
-            latest = outcome.as_ref();
-            None
-        }
-        Decision::TaskEnded { outcome, .. } => outcome.as_ref().or(latest).map(Outcome::kind),
-        _ => None,
-    })
 }

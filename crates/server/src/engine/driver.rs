@@ -20,6 +20,8 @@ use super::shared::Shared;
 use super::shares::Shares;
 use super::waiters::Waiters;
 use super::{EngineConfig, Refused, SubmissionKey};
+use crate::events::{Events, Facts, Said};
+use crate::metrics::EngineMeasures;
 
 /// Reports that may wait for the loop; workers that have more to say wait to say it.
 const REPORTS_MAX: usize = 256;
@@ -65,6 +67,8 @@ pub(super) struct Driver {
     pub(super) inputs: Inputs,
     pub(super) waiters: Waiters,
     pub(super) shared: Arc<Shared>,
+    events: Arc<Events>,
+    measures: EngineMeasures,
     pub(super) requests: mpsc::Receiver<Request>,
     reports: mpsc::Receiver<Report>,
     reports_sender: mpsc::Sender<Report>,
@@ -73,6 +77,8 @@ pub(super) struct Driver {
     pub(super) keyed: Vec<Keyed>,
     /// Progress that is not written yet. By itself it causes no transaction.
     unwritten_progress: BTreeMap<TaskId, Progress>,
+    /// Progress that listeners have not been told yet. Told at the end of each turn.
+    untold_progress: Vec<Said>,
     /// Who waits for the end; not empty once the engine stops.
     pub(super) stopping: Vec<oneshot::Sender<()>>,
 }
@@ -80,8 +86,7 @@ pub(super) struct Driver {
 impl Driver {
     pub(super) fn new(
         config: &EngineConfig,
-        store: Arc<dyn TaskStore>,
-        shared: Arc<Shared>,
+        (store, shared, events): (Arc<dyn TaskStore>, Arc<Shared>, Arc<Events>),
         requests: mpsc::Receiver<Request>,
     ) -> Self {
         let (reports_sender, reports) = mpsc::channel(REPORTS_MAX);
@@ -101,12 +106,15 @@ impl Driver {
             inputs: Inputs::default(),
             waiters: Waiters::default(),
             shared,
+            events,
+            measures: EngineMeasures::new(),
             requests,
             reports,
             reports_sender,
             batch: Batch::default(),
             keyed: Vec::new(),
             unwritten_progress: BTreeMap::new(),
+            untold_progress: Vec::new(),
             stopping: Vec::new(),
         }
     }
@@ -230,7 +238,7 @@ impl Driver {
             drop(reply.send(Err(Refused::QueueFull { retry_after_s: RETRY_AFTER_S })));
             return false;
         }
-        metrics::counter!("runabout_tasks_submitted_total").increment(tasks.len() as u64);
+        self.measures.submitted(tasks.len());
         let submitted = tasks.iter().map(|task| task.id).collect();
         for task in tasks {
             self.inputs.keep(Arc::clone(&task));
@@ -264,7 +272,7 @@ impl Driver {
             if self.scheduler.is_held(lease) {
                 self.take_frame(lease, frame);
             } else {
-                metrics::counter!("runabout_frames_ignored_total").increment(1);
+                self.measures.frame_ignored();
             }
         }
     }
@@ -279,6 +287,7 @@ impl Driver {
             WorkerToServer::Progress { fraction, message, .. } if current => {
                 let progress = Progress { fraction, message };
                 self.shared.set_progress(task, progress.clone());
+                self.untold_progress.push(Said { task, attempt, progress: progress.clone() });
                 self.unwritten_progress.insert(task, progress);
             }
             WorkerToServer::Checkpoint { checkpoint, .. } if current => {
@@ -306,9 +315,7 @@ impl Driver {
     }
 
     fn absorb(&mut self, step: Step) {
-        for outcome in batch::outcome_kinds(&step.writes) {
-            metrics::counter!("runabout_task_outcomes_total", "outcome" => outcome).increment(1);
-        }
+        self.measures.decided(&step.writes);
         let sessions = &self.sessions;
         let trust = |lease: Lease| sessions.get(lease.worker).map_or(Trust::Tab, |it| it.trust);
         let fact = |decision| batch::fact(decision, &self.clock, trust);
@@ -321,13 +328,22 @@ impl Driver {
         let mut batch = std::mem::take(&mut self.batch);
         if !batch.writes.is_empty() {
             self.add_progress(&mut batch);
-            metrics::histogram!("runabout_engine_turn_writes").record(batch.writes.len() as f64);
+            self.measures.turn(batch.writes.len());
             self.commit(&mut batch).await?;
         }
+        self.tell(Arc::default());
         batch.answer_all();
         self.perform(batch.effects).await;
         self.shared.count(&self.scheduler);
         Ok(())
+    }
+
+    /// Tells listeners what is durable now; before it the progress that was heard in the same turn,
+    /// as the attempt it came from may have ended in it.
+    pub(super) fn tell(&mut self, written: Arc<Vec<Write>>) {
+        let said = std::mem::take(&mut self.untold_progress);
+        self.events.publish(Facts::Said(Arc::new(said)));
+        self.events.publish(Facts::Written(written));
     }
 
     /// First, so that it counts for the attempt it came from and not for one that begins now.

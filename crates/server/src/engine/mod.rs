@@ -31,6 +31,7 @@ use runabout_store::{self as store, TaskStore};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use crate::events::Events;
 use driver::{Driver, Reply, Request};
 use own_worker::OwnWorker;
 use shared::Shared;
@@ -43,6 +44,7 @@ const REQUESTS_MAX: usize = 4_096;
 pub struct Engine {
     requests: mpsc::Sender<Request>,
     shared: Arc<Shared>,
+    events: Arc<Events>,
     store: Arc<dyn TaskStore>,
 }
 
@@ -92,8 +94,10 @@ impl Engine {
     fn new(config: &EngineConfig, store: Arc<dyn TaskStore>) -> (Self, Driver) {
         let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
         let shared = Arc::new(Shared::default());
-        let driver = Driver::new(config, Arc::clone(&store), Arc::clone(&shared), inbox);
-        (Self { requests, shared, store }, driver)
+        let events = Arc::new(Events::new());
+        let world = (Arc::clone(&store), Arc::clone(&shared), Arc::clone(&events));
+        let driver = Driver::new(config, world, inbox);
+        (Self { requests, shared, events, store }, driver)
     }
 
     /// Accepts a task. When this returns it is on the disk.
@@ -179,6 +183,11 @@ impl Engine {
     /// How far a running task says it is; newer than what the store has.
     pub fn progress(&self, id: TaskId) -> Option<Progress> {
         self.shared.progress(id)
+    }
+
+    /// What happens to tasks.
+    pub fn events(&self) -> &Arc<Events> {
+        &self.events
     }
 
     /// How busy the engine is.

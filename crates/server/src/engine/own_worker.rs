@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::FutureExt;
+use metrics::Counter;
 use runabout_protocol::{
     Attempt, Outcome, Run, ServerToWorker, TaskId, Usage, WorkerId, WorkerToServer,
 };
@@ -30,6 +31,7 @@ pub(super) struct OwnWorker {
     store: Arc<dyn TaskStore>,
     reports: mpsc::Sender<Report>,
     slots: u32,
+    starts: Counter,
 }
 
 /// Why a run did not come to an outcome of its own.
@@ -46,7 +48,7 @@ impl OwnWorker {
         reports: mpsc::Sender<Report>,
         slots: u32,
     ) -> Self {
-        Self { sandbox, store, reports, slots }
+        Self { sandbox, store, reports, slots, starts: crate::metrics::sandbox_starts() }
     }
 
     pub(super) fn slots(&self) -> u32 {
@@ -156,6 +158,7 @@ impl Hand {
             () = cancel.cancelled() => return Ok(cancelled()),
         };
         spool.started();
+        self.own.starts.increment(1);
         let invocation = Invocation {
             export: run.export,
             args: run.args,

@@ -39,14 +39,15 @@ impl Driver {
         }
     }
 
-    async fn write(&self, batch: &mut Batch) -> Result<(), store::Error> {
+    async fn write(&mut self, batch: &mut Batch) -> Result<(), store::Error> {
         if batch.writes.is_empty() {
             return Ok(());
         }
         let writes = Arc::new(std::mem::take(&mut batch.writes));
         let written = self.store.commit(Arc::clone(&writes)).await;
-        if written.is_err() {
-            batch.writes = Arc::unwrap_or_clone(writes);
+        match &written {
+            Ok(()) => self.tell(writes),
+            Err(_) => batch.writes = Arc::unwrap_or_clone(writes),
         }
         written
     }

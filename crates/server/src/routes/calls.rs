@@ -261,6 +261,7 @@ async fn run(app: &App, call: Call) -> Result<Response, Problem> {
         // A caller who hangs up drops this future, and with it the run.
         cancel: CancellationToken::new(),
     };
+    app.metrics.call_starts();
     let report = app.sandbox.run(&program, invocation).await?;
     let ended = Instant::now();
     let total = ended - call.began;

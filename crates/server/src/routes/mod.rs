@@ -3,6 +3,7 @@
 mod artifacts;
 mod attempts;
 mod calls;
+mod events;
 mod functions;
 mod node;
 mod pages;
@@ -68,6 +69,7 @@ fn documented() -> OpenApiRouter<App> {
         .merge(tasks::routes())
         .merge(attempts::routes())
         .merge(schedules::routes())
+        .merge(events::routes())
         .merge(functions::routes())
         .merge(artifacts::routes())
         .merge(node::routes())

@@ -12,6 +12,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::Listed;
 use crate::app::App;
+use crate::metrics::Moment;
 use crate::problem::{Problem, ProblemJson, stopping, storage_failed};
 
 /// The routes of this file.
@@ -144,6 +145,6 @@ async fn readyz(State(app): State<App>) -> Result<Json<Probe>, Problem> {
                content_type = "text/plain"))
 )]
 async fn metrics(State(app): State<App>) -> Response {
-    let page = app.metrics.page(app.engine.counts(), app.sandbox.memory_used_bytes());
+    let page = app.metrics.page(&Moment::of(&app));
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page).into_response()
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use runabout_protocol::{Task, TaskId, TaskRequest, TaskState};
 use runabout_store::TaskFilter;
@@ -23,6 +23,8 @@ use crate::{idempotency, multipart, read, source, submission};
 
 /// The longest that a request waits for a task's end.
 const WAIT_S_MAX: f64 = 60.0;
+/// When those should ask again for whose wait there was no place.
+const RETRY_AFTER_S: u64 = 1;
 /// The most requests in a batch.
 const BATCH_MAX: usize = 1000;
 
@@ -192,11 +194,11 @@ async fn accepted(app: &App, task: Task, wait: Duration) -> Result<Response, Pro
     if wait.is_zero() {
         return Ok((StatusCode::ACCEPTED, location, Json(task)).into_response());
     }
-    wait_for(app, task.id, wait).await;
+    let waited = wait_for(app, task.id, wait).await;
     // It is accepted, whatever becomes of this read.
     let task = find(app, task.id).await.unwrap_or(task);
     let status = if task.state.is_final() { StatusCode::OK } else { StatusCode::ACCEPTED };
-    Ok((status, location, Json(task)).into_response())
+    Ok((status, location, waited.headers(), Json(task)).into_response())
 }
 
 /// Hand in many tasks, all or none
@@ -259,11 +261,14 @@ struct Batch {
 }
 
 /// Look at a task
+///
+/// With `?wait=` once it has ended, or the time is over.
 #[utoipa::path(
     get, path = "/v1/tasks/{id}", tag = "tasks",
     params(("id" = String, Path, description = "The task's id"), Wait),
     responses(
-        (status = 200, description = "The task", body = Task),
+        (status = 200, description = "The task; where too many wait already it comes at once, with \
+          `Retry-After`", body = Task),
         (status = 404, description = "No such task", body = ProblemJson,
          content_type = "application/problem+json"),
     )
@@ -272,28 +277,53 @@ async fn show(
     State(app): State<App>,
     Segment(id): Segment,
     Query(wait): Query<Wait>,
-) -> Result<Json<Task>, Problem> {
+) -> Result<Response, Problem> {
     let wait = wait.duration()?;
     let task = find(&app, parse_id(&id)?).await?;
     if wait.is_zero() || task.state.is_final() {
-        return Ok(Json(task));
+        return Ok(Json(task).into_response());
     }
-    wait_for(&app, task.id, wait).await;
-    find(&app, task.id).await.map(Json)
+    let waited = wait_for(&app, task.id, wait).await;
+    let task = find(&app, task.id).await?;
+    Ok((waited.headers(), Json(task)).into_response())
 }
 
 /// Waits until the task has ended, the time is over, or the node stops. Where too many wait
-/// already, it does not wait: the caller sees a task that has not ended and asks again.
-async fn wait_for(app: &App, id: TaskId, wait: Duration) {
-    let Ok(_place) = app.waits.try_acquire() else { return };
+/// already, it does not wait: the caller sees a task that has not ended, and when to ask again.
+async fn wait_for(app: &App, id: TaskId, wait: Duration) -> Waited {
+    let Ok(_place) = app.waits.try_acquire() else { return Waited::NoPlace };
     tokio::select! {
         () = app.engine.wait(id) => {}
         () = tokio::time::sleep(wait) => {}
         () = app.stopping.cancelled() => {}
     }
+    Waited::AsAsked
 }
 
-async fn find(app: &App, id: TaskId) -> Result<Task, Problem> {
+/// What became of a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waited {
+    AsAsked,
+    /// As many wait as may.
+    NoPlace,
+}
+
+impl Waited {
+    /// Those for whom there was no place would else ask again at once, and again.
+    fn headers(self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        if self == Self::NoPlace {
+            headers.insert(header::RETRY_AFTER, RETRY_AFTER_S.into());
+        }
+        headers
+    }
+}
+
+/// A task, with the latest of its progress.
+///
+/// # Errors
+/// `task_not_found`, or it could not be read.
+pub async fn find(app: &App, id: TaskId) -> Result<Task, Problem> {
     let task = app.store.task(id).await?.ok_or_else(|| not_found(&id.to_string()))?;
     Ok(with_progress(app, task))
 }
