@@ -124,6 +124,14 @@ impl Node {
     /// No node answers, or it refuses.
     pub async fn ask(&self, request: RequestBuilder) -> anyhow::Result<Response> {
         let response = self.send(request).await?;
+        self.accept(response).await
+    }
+
+    /// Takes an answer that must be a success.
+    ///
+    /// # Errors
+    /// The node refuses.
+    pub async fn accept(&self, response: Response) -> anyhow::Result<Response> {
         if response.status().is_success() {
             return Ok(response);
         }

@@ -1,5 +1,6 @@
 //! `runabout task`: durable work on a node: hand it in, look at it, wait for it, end it.
 
+mod event_stream;
 mod list;
 mod show;
 mod submit;
