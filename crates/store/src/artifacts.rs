@@ -47,6 +47,8 @@ impl Store {
     /// [`Error::Full`], [`Error::Failed`].
     pub async fn put_artifact(&self, artifact: NewArtifact) -> Result<bool, Error> {
         let in_a_row = artifact.fits_a_row();
+        // Until its row is durable, nobody may remove a file that was found to be there.
+        let _upload = if in_a_row { None } else { Some(self.uploads().read().await) };
         if !in_a_row {
             self.write_file(artifact.digest, artifact.bytes.clone()).await?;
         }
@@ -73,7 +75,12 @@ impl Store {
         match found.await? {
             None => Ok(None),
             Some((meta, Some(bytes))) => Ok(Some((meta, bytes.into()))),
-            Some((meta, None)) => self.read_file(digest).await.map(|bytes| Some((meta, bytes))),
+            Some((meta, None)) => match self.read_file(digest).await {
+                Ok(bytes) => Ok(Some((meta, bytes))),
+                // Both may have been removed since the row was read.
+                Err(_) if self.artifact_meta(digest).await?.is_none() => Ok(None),
+                Err(error) => Err(error),
+            },
         }
     }
 
@@ -97,7 +104,7 @@ impl Store {
     }
 }
 
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     doing: &str,
     work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
 ) -> Result<T, Error> {
@@ -125,6 +132,14 @@ pub(crate) fn insert(
     db.prepare_cached(sql)?
         .execute(params![artifact.digest.0, language.word(), form, exports, millis(at), bytes])
         .map(drop)
+}
+
+/// Marks the artifacts of a function's versions as just handed in: somebody may be about to name one
+/// whose version is being deleted.
+pub(crate) fn touch_versions(db: &Connection, name: &str, at: Timestamp) -> Result<()> {
+    let sql = "UPDATE artifacts SET stored_ms = ?2
+         WHERE digest IN (SELECT digest FROM versions WHERE name = ?1)";
+    db.prepare_cached(sql)?.execute(params![name, millis(at)]).map(drop)
 }
 
 fn meta(db: &Connection, digest: Digest) -> Result<Option<ArtifactMeta>> {

@@ -24,6 +24,44 @@ pub(crate) fn claim(path: &Path) -> Result<File, Error> {
     }
 }
 
+/// Whether somebody copies the data directory: held shared by those who do, and alone by whoever
+/// removes what a copy may still need.
+pub(crate) struct Copying;
+
+/// The data directory stays as it is while this lives; it goes with the process, however that ends.
+pub(crate) struct Still {
+    _lock: Option<File>,
+}
+
+impl Copying {
+    const FILE: &str = "copying.lock";
+
+    /// Makes the file. Those who copy may not be allowed to.
+    pub(crate) fn prepare(data_dir: &Path) -> io::Result<()> {
+        let path = data_dir.join(Self::FILE);
+        OpenOptions::new().create(true).truncate(false).write(true).open(path).map(drop)
+    }
+
+    /// Waits until nobody removes anything. Where no node has ever been that would, nobody does.
+    pub(crate) fn shared(data_dir: &Path) -> io::Result<Still> {
+        match File::open(data_dir.join(Self::FILE)) {
+            Ok(lock) => lock.lock_shared().map(|()| Still { _lock: Some(lock) }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Still { _lock: None }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// `None` while somebody copies.
+    pub(crate) fn try_alone(data_dir: &Path) -> io::Result<Option<Still>> {
+        let lock = File::open(data_dir.join(Self::FILE))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Some(Still { _lock: Some(lock) })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
 /// Makes a directory, and those above it, readable by their owner alone.
 pub(crate) fn create(path: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();

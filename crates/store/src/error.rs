@@ -1,7 +1,7 @@
 //! What can go wrong in the store, told apart only where a caller acts on it.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
@@ -60,6 +60,36 @@ impl Error {
             _ => Self::Other { doing: doing.to_owned(), reason },
         }
     }
+}
+
+impl Error {
+    /// Why the database cannot be opened. Nothing was written to it.
+    pub(crate) fn opening(path: &Path, error: &rusqlite::Error) -> Self {
+        let doing = format!("open the store at {}", path.display());
+        match Self::sqlite(&doing, error) {
+            Self::Failed(_) if is_damage(error) => {
+                let reason = format!("it is damaged ({error}); it was left as it is");
+                Self::Other { doing, reason }
+            }
+            Self::Failed(_) => Self::Other { doing, reason: error.to_string() },
+            other => other,
+        }
+    }
+
+    /// The same for a copy, which has no writing to end.
+    pub(crate) fn while_copying(self, path: &Path) -> Self {
+        match self {
+            Self::Failed(reason) => {
+                Self::Other { doing: format!("copy {}", path.display()), reason }
+            }
+            other => other,
+        }
+    }
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error().map(|failure| failure.code);
+    matches!(code, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
 /// Whether the store can still write.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use runabout_protocol::Digest;
@@ -46,6 +47,37 @@ impl Files {
         Ok(())
     }
 
+    /// Removes a file; one that is not there need not be.
+    pub(crate) fn remove(&self, digest: Digest) -> io::Result<()> {
+        remove(&self.path(digest))
+    }
+
+    /// Files of one folder, named by the first byte of its digests, that were written before then.
+    pub(crate) fn old(&self, folder: u8, before: SystemTime) -> io::Result<Vec<Found>> {
+        let name = format!("{folder:02x}");
+        let entries = match fs::read_dir(self.root.join(&name)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            // It may have been removed since it was listed.
+            let Ok(modified) = entry.metadata().and_then(|it| it.modified()) else { continue };
+            if modified < before {
+                let file = entry.file_name();
+                let digest = format!("sha256:{name}{}", file.to_string_lossy()).parse().ok();
+                found.push(Found { path: entry.path(), digest });
+            }
+        }
+        Ok(found)
+    }
+
+    /// Removes what was found.
+    pub(crate) fn remove_found(&self, found: &Found) -> io::Result<()> {
+        remove(&found.path)
+    }
+
     /// A folder that was just made is itself only a name in the one above it.
     fn sync_above(&self, folder: &Path) -> io::Result<()> {
         let data_dir = self.root.ancestors().nth(2);
@@ -58,10 +90,26 @@ impl Files {
         Ok(())
     }
 
-    fn path(&self, digest: Digest) -> PathBuf {
+    /// Where the file of a digest lies.
+    pub(crate) fn path(&self, digest: Digest) -> PathBuf {
         let hex = digest.hex();
         let (folder, name) = hex.split_at(2);
         self.root.join(folder).join(name)
+    }
+}
+
+/// A file that lies among the artifacts.
+#[derive(Debug)]
+pub(crate) struct Found {
+    path: PathBuf,
+    /// `None` for one that never got its name.
+    pub(crate) digest: Option<Digest>,
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
     }
 }
 

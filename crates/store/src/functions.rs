@@ -6,6 +6,7 @@ use runabout_protocol::{
 };
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
+use crate::artifacts;
 use crate::columns::{
     Word, digest, json, millis, optional_word, time, time_text, to_json, unreadable, word,
 };
@@ -92,6 +93,7 @@ impl Store {
     pub async fn delete_function(&self, name: &FunctionName) -> Result<bool, Error> {
         let name = name.clone();
         self.write(move |db| {
+            artifacts::touch_versions(db, name.as_str(), Timestamp::now())?;
             let deleted = db
                 .prepare_cached("DELETE FROM versions WHERE name = ?1")?
                 .execute([name.as_str()])?;

@@ -4,14 +4,17 @@
 
 mod artifacts;
 mod attempts;
+mod backup;
 mod columns;
 mod directory;
 mod error;
 mod files;
 mod functions;
+mod garbage;
 mod memory;
 mod readers;
 mod schedules;
+mod retention;
 mod schema;
 mod submissions;
 mod task_store;
@@ -21,21 +24,25 @@ mod writer;
 
 pub use artifacts::{ArtifactMeta, NewArtifact, ROW_BYTES_MAX};
 pub use attempts::Logs;
+pub use backup::{Copied, Progress as BackupProgress, backup};
 pub use columns::time_text;
 pub use error::{Error, Health};
 pub use functions::NewVersion;
+pub use garbage::{Collection, KEPT_UNNAMED};
 pub use memory::{Ending, Fate, MemoryAttempt, MemoryStore};
 pub use schedules::ScheduleRecord;
+pub use retention::{Step, SubmissionWalk, TaskWalk};
 pub use submissions::Submission;
 pub use task_store::{Answer, TaskStore};
 pub use tasks::{PAGE_TASKS_MAX, Page, TaskFilter, UnfinishedTask};
 pub use write::{NewTask, Write};
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use files::Files;
+use garbage::Uploads;
 use parking_lot::Mutex;
 use readers::Readers;
 use rusqlite::Connection;
@@ -53,6 +60,8 @@ struct Inner {
     numbers: Arc<Mutex<Numbers>>,
     readers: Readers,
     files: Files,
+    uploads: Uploads,
+    data_dir: PathBuf,
     /// `None` only while it is dropped.
     writer: Option<Writer>,
     thread: Option<JoinHandle<()>>,
@@ -79,12 +88,15 @@ impl Store {
     pub fn open(data_dir: &Path) -> Result<Self, Error> {
         let lock = directory::claim(data_dir)?;
         let path = data_dir.join("tasks.db");
-        let doing = format!("open the store at {}", path.display());
-        let failed = |error: rusqlite::Error| Error::sqlite(&doing, &error);
+        let failed = |error: rusqlite::Error| Error::opening(&path, &error);
         let mut db = Connection::open(&path).map_err(failed)?;
+        // Before anything is written: what is not ours stays as it is.
+        schema::refuse_foreign(&db, &path)?;
         schema::configure(&db).map_err(failed)?;
         schema::migrate(&mut db)?;
-        directory::sync(data_dir).map_err(|error| Error::io(doing.clone(), &error))?;
+        let doing = format!("open the store at {}", path.display());
+        directory::Copying::prepare(data_dir).map_err(|error| Error::io(&doing, &error))?;
+        directory::sync(data_dir).map_err(|error| Error::io(doing, &error))?;
 
         let numbers = Arc::new(Mutex::new(Numbers::default()));
         let (writer, thread) = Writer::start(db, lock, {
@@ -95,6 +107,8 @@ impl Store {
             numbers,
             readers: Readers::new(path),
             files: Files::new(data_dir),
+            uploads: Uploads::default(),
+            data_dir: data_dir.to_owned(),
             writer: Some(writer),
             thread: Some(thread),
         };
@@ -133,6 +147,14 @@ impl Store {
 
     fn files(&self) -> &Files {
         &self.inner.files
+    }
+
+    fn uploads(&self) -> &Uploads {
+        &self.inner.uploads
+    }
+
+    fn data_dir(&self) -> &Path {
+        &self.inner.data_dir
     }
 
     fn writer(&self) -> &Writer {

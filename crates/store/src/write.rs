@@ -343,7 +343,8 @@ impl Numbers {
         }
     }
 
-    fn forget(&mut self, task: TaskId) {
+    /// Forgets one whose row is deleted, or seldom asked for again.
+    pub(crate) fn forget(&mut self, task: TaskId) {
         self.by_id.remove(&task);
     }
 }

@@ -140,6 +140,7 @@ impl WriterThread {
             answer_all(group, &Err(Error::Failed(reason)));
             return;
         }
+        let _span = tracing::debug_span!("commit", requests = group.len()).entered();
         let begun = Instant::now();
         let written = self.transaction(group);
         if let Err(error) = &written {
