@@ -240,11 +240,21 @@ fn load(engine: &Engine, path: &Path) -> Option<Module> {
     // before it got its name. Whoever can write to it can already act as us.
     #[expect(unsafe_code, reason = "loading ahead-of-time compiled code is unsafe by nature")]
     let loaded = unsafe { Module::deserialize_file(engine, path) };
+    if loaded.is_ok() {
+        used_now(path);
+    }
     loaded
         .inspect_err(
             |error| tracing::warn!(%error, ?path, "compiled code did not load; compiling again"),
         )
         .ok()
+}
+
+/// Marks a file as used, for whoever removes what nobody uses. If that fails it is only taken for
+/// older than it is, and compiled again one day.
+fn used_now(path: &Path) {
+    let file = fs::File::options().append(true).open(path);
+    drop(file.and_then(|file| file.set_modified(std::time::SystemTime::now())));
 }
 
 fn compile(engine: &Engine, path: Option<&Path>, bytes: &[u8]) -> Result<Module, Error> {

@@ -3,7 +3,6 @@
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -16,6 +15,7 @@ use tower::Service;
 
 use crate::guards::{Guards, Verdict, allow, preflight};
 use crate::problem::Problem;
+use crate::request_log::{Answer, Told};
 
 /// The router with its guards in front.
 #[derive(Clone)]
@@ -34,7 +34,7 @@ impl Front {
 impl Service<Request<Body>> for Front {
     type Response = Response;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+    type Future = Answer;
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         // A router is always ready.
@@ -42,6 +42,15 @@ impl Service<Request<Body>> for Front {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
+        match Told::begin(&request) {
+            None => self.answer(request),
+            Some(told) => told.tell(self.answer(request)),
+        }
+    }
+}
+
+impl Front {
+    fn answer(&mut self, request: Request<Body>) -> Answer {
         let vary = self.guards.vary_by_origin();
         match self.guards.judge(&request) {
             Ok(Verdict::Pass(origin)) => {

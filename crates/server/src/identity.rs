@@ -10,12 +10,15 @@ use uuid::Uuid;
 
 use crate::Error;
 
+/// The file, in the data directory.
+pub const FILE: &str = "node.id";
+
 /// Reads `node.id`, or makes it.
 ///
 /// # Errors
 /// The file cannot be read or written, or holds no UUID.
 pub fn load_or_create(data_dir: &Path) -> Result<NodeId, Error> {
-    let path = data_dir.join("node.id");
+    let path = data_dir.join(FILE);
     let id = match fs::read_to_string(&path) {
         Ok(text) => text.trim().parse().map_err(io::Error::other),
         Err(error) if error.kind() == io::ErrorKind::NotFound => create(data_dir, &path),

@@ -15,6 +15,7 @@ mod front;
 mod guards;
 mod idempotency;
 mod identity;
+mod janitor;
 mod listen;
 mod metrics;
 mod multipart;
@@ -22,6 +23,7 @@ mod opening;
 pub mod parse;
 mod problem;
 mod read;
+mod request_log;
 mod routes;
 mod schedules;
 mod source;
@@ -31,6 +33,7 @@ mod suggest;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::http::HeaderValue;
 use runabout_protocol::{Limits, NodeId};
@@ -38,10 +41,12 @@ use runabout_sandbox::Sandbox;
 use runabout_store::Store;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 pub use codes::{ErrorCode, markdown as errors_markdown};
 pub use guards::InvalidOrigin;
+pub use identity::FILE as IDENTITY_FILE;
 pub use metrics::markdown as metrics_markdown;
 
 use app::{App, Node};
@@ -49,9 +54,14 @@ use deployed::Functions;
 use engine::EngineConfig;
 use front::Front;
 use guards::Guards;
+use janitor::Janitor;
 
 /// The version of the program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// How long a node that stops tries to put back what runs: a little more than a run has to end after
+/// it was told to. Only a disk that does not answer takes longer.
+const STOP_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// The most characters in a node's name.
 const NAME_CHARS_MAX: usize = 128;
@@ -76,6 +86,8 @@ pub struct Settings {
     pub memory_total_bytes: Option<u64>,
     /// The label by whose values waiting tasks take turns; `None` means that all wait in one line.
     pub fair_label: Option<String>,
+    /// How long finished tasks are kept; `None` means for ever.
+    pub keep: Option<Duration>,
 }
 
 impl Settings {
@@ -90,6 +102,7 @@ impl Settings {
             maximum: None,
             memory_total_bytes: None,
             fair_label: None,
+            keep: None,
         }
     }
 }
@@ -161,8 +174,19 @@ pub async fn serve(
     listen::serve(listener, node.front, announced).await;
     // Before the engine, which would refuse what it hands in.
     node.schedules_task.end().await;
-    node.app.engine.stop().await;
-    node.engine_task.join().await;
+    node.janitor.abort();
+    // It holds the store; an error only says that it was aborted.
+    drop(node.janitor.await);
+    let began = Instant::now();
+    let stopped = async {
+        node.app.engine.stop().await;
+        node.engine_task.join().await;
+    };
+    if timeout(STOP_TIME_MAX, stopped).await.is_err() {
+        tracing::warn!("what ran could not be put back in time; it counts as lost");
+    } else {
+        tracing::debug!(took = ?began.elapsed(), "what ran was put back");
+    }
     node.upkeep.abort();
     Ok(())
 }
@@ -174,6 +198,7 @@ struct Started {
     engine_task: engine::EngineTask,
     schedules_task: schedules::SchedulesTask,
     upkeep: JoinHandle<()>,
+    janitor: JoinHandle<()>,
 }
 
 async fn start(settings: Settings, listen: SocketAddr) -> Result<Started, Error> {
@@ -184,13 +209,15 @@ async fn start(settings: Settings, listen: SocketAddr) -> Result<Started, Error>
     let name_header = name_header(&name)?;
     let data_dir = settings.data_dir;
     let mut sandbox = runabout_sandbox::Config::for_this_machine();
-    sandbox.cache_dir = Some(data_dir.join("compiled"));
+    let compiled = data_dir.join("compiled");
+    sandbox.cache_dir = Some(compiled.clone());
     sandbox.maximum = settings.maximum.unwrap_or(sandbox.maximum);
     sandbox.memory_total_bytes = settings.memory_total_bytes.unwrap_or(sandbox.memory_total_bytes);
     let (store, id, sandbox) = spawn_blocking(move || open(&data_dir, sandbox)).await??;
     let slots = settings.slots.unwrap_or_else(cores);
     let fair_label = settings.fair_label;
     let config = EngineConfig { fair_label, ..EngineConfig::new(name.clone(), slots) };
+    let janitor = Janitor::new(store.clone(), settings.keep, compiled);
     let functions = Functions::load(store.clone(), sandbox.maximum()).await?;
     let (engine, engine_task) =
         engine::start(config, Arc::new(store.clone()), sandbox.clone()).await?;
@@ -201,7 +228,8 @@ async fn start(settings: Settings, listen: SocketAddr) -> Result<Started, Error>
     let schedules_task = schedules::start(app.clone(), inbox).await?;
     let front = Front::new(guards, routes::router(app.clone()));
     let upkeep = tokio::spawn(upkeep(app.clone()));
-    Ok(Started { app, front, engine_task, schedules_task, upkeep })
+    let janitor = tokio::spawn(janitor.run());
+    Ok(Started { app, front, engine_task, schedules_task, upkeep, janitor })
 }
 
 fn guards(settings: &Settings, listen: SocketAddr) -> Result<Guards, Error> {

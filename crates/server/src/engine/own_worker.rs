@@ -16,6 +16,7 @@ use runabout_store::{self as store, TaskStore};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
 
 use super::sessions::Report;
 use super::spool::Spool;
@@ -80,7 +81,8 @@ async fn serve(hand: Arc<Hand>, mut frames: mpsc::Receiver<ServerToWorker>) {
                 Some(ServerToWorker::Run(run)) => {
                     let cancel = CancellationToken::new();
                     cancels.insert((run.task, run.attempt), cancel.clone());
-                    runs.spawn(Arc::clone(&hand).attempt(*run, cancel));
+                    let span = attempt_span(&run);
+                    runs.spawn(Arc::clone(&hand).attempt(*run, cancel).instrument(span));
                 }
                 Some(ServerToWorker::Cancel { task, attempt }) => {
                     if let Some(cancel) = cancels.get(&(task, attempt)) {
@@ -107,6 +109,7 @@ impl Hand {
             () = self.report_while_it_runs(&spool) => return (task, attempt),
         };
         let sandbox::Report { outcome, usage, output_truncated } = report;
+        Span::current().record("outcome", outcome.kind());
         let mut frames = spool.take();
         frames.push(WorkerToServer::Finished { task, attempt, outcome, usage, output_truncated });
         // An error means that the engine has ended; the next one finds the task as it was.
@@ -184,6 +187,17 @@ impl Hand {
         let prepared = self.own.sandbox.prepare(run.artifact, run.language, run.form, bytes);
         prepared.await.map_err(Failure::Sandbox)
     }
+}
+
+fn attempt_span(run: &Run) -> Span {
+    tracing::debug_span!(
+        parent: None,
+        "attempt",
+        task = %run.task,
+        attempt = run.attempt.0,
+        artifact = %run.artifact,
+        outcome = tracing::field::Empty,
+    )
 }
 
 fn cancelled() -> sandbox::Report {

@@ -76,8 +76,8 @@ struct Stored {
 
 /// Put an artifact
 ///
-/// Plain JavaScript or WebAssembly, by its `Content-Type`. It is kept until the data directory
-/// goes; what nothing names is not removed yet.
+/// Plain JavaScript or WebAssembly, by its `Content-Type`. It is kept while a
+/// version or a task names it, and for a day after it was last put.
 #[utoipa::path(
     put, path = "/v1/artifacts/{digest}", tag = "artifacts",
     params(("digest" = String, Path, description = "sha256:HEX")),

@@ -18,6 +18,7 @@ use runabout_protocol::{
 use runabout_sandbox::{Invocation, Report};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -262,7 +263,9 @@ async fn run(app: &App, call: Call) -> Result<Response, Problem> {
         cancel: CancellationToken::new(),
     };
     app.metrics.call_starts();
-    let report = app.sandbox.run(&program, invocation).await?;
+    let span = tracing::debug_span!("call", outcome = tracing::field::Empty);
+    let report = app.sandbox.run(&program, invocation).instrument(span.clone()).await?;
+    span.record("outcome", report.outcome.kind());
     let ended = Instant::now();
     let total = ended - call.began;
     app.metrics.call_ended(&report.outcome, &report.usage, total);
