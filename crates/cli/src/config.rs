@@ -64,6 +64,13 @@ pub struct Wishes {
     /// How the log on stderr is written [default: text]
     #[arg(long, value_name = "FORMAT", env = "RUNABOUT_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
+    /// How long finished tasks are kept: 12h, 7d [default: for ever]
+    #[arg(long, value_name = "TIME", env = "RUNABOUT_KEEP", value_parser = units::milliseconds)]
+    #[serde(default, deserialize_with = "milliseconds")]
+    pub keep: Option<u64>,
+    /// Where traces are sent, over OTLP/HTTP: http://localhost:4318
+    #[arg(long, value_name = "URL", env = "RUNABOUT_OTLP_ENDPOINT")]
+    pub otlp_endpoint: Option<String>,
 }
 
 impl Wishes {
@@ -83,6 +90,8 @@ impl Wishes {
             memory_total: self.memory_total.or(fallback.memory_total),
             fair_label: self.fair_label.or(fallback.fair_label),
             log_format: self.log_format.or(fallback.log_format),
+            keep: self.keep.or(fallback.keep),
+            otlp_endpoint: self.otlp_endpoint.or(fallback.otlp_endpoint),
         }
     }
 
@@ -170,14 +179,17 @@ mod tests {
         let wishes = read(
             "listen = '127.0.0.1:0'\ndata = 'd'\nname = 'n'\nslots = 0\ntoken_file = 't'\n\
              allow_origin = ['http://a']\ntimeout_max = '5m'\nmemory_max = 1048576\n\
-             memory_total = '2GiB'\nfair_label = 'team'\nlog_format = 'json'\n",
+             memory_total = '2GiB'\nfair_label = 'team'\nlog_format = 'json'\n\
+             keep = '7d'\notlp_endpoint = 'http://localhost:4318'\n",
         )
         .expect("read");
         assert_eq!((wishes.slots, wishes.timeout_max), (Some(0), Some(300_000)));
         assert_eq!((wishes.memory_max, wishes.memory_total), (Some(1 << 20), Some(2 << 30)));
         assert_eq!(wishes.fair_label.as_deref(), Some("team"));
         assert_eq!(wishes.log_format, Some(LogFormat::Json));
-        assert_eq!(keys().len(), 11, "a new setting belongs into this test too");
+        assert_eq!(wishes.keep, Some(7 * 24 * 60 * 60 * 1_000));
+        assert_eq!(wishes.otlp_endpoint.as_deref(), Some("http://localhost:4318"));
+        assert_eq!(keys().len(), 13, "a new setting belongs into this test too");
     }
 
     #[test]

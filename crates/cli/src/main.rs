@@ -11,6 +11,7 @@ mod output;
 mod problem;
 mod program;
 mod reference;
+mod telemetry;
 mod units;
 
 use std::process::ExitCode;
@@ -37,6 +38,7 @@ enum Command {
     Task(commands::task::Task),
     Schedule(commands::schedule::Schedule),
     Status(commands::status::Status),
+    Backup(commands::backup::Backup),
     /// Prints the OpenAPI document of the node's HTTP interface
     #[command(hide = true)]
     Openapi,
@@ -90,6 +92,7 @@ fn on_runtime(command: Command) -> anyhow::Result<Exit> {
             Command::Task(task) => task.execute().await,
             Command::Schedule(schedule) => schedule.execute().await,
             Command::Status(status) => status.execute().await,
+            Command::Backup(backup) => backup.execute().await,
             Command::Openapi | Command::Errors | Command::Metrics | Command::HelpMarkdown => {
                 Ok(Exit::Ok)
             }

@@ -1,10 +1,10 @@
 //! Durations and sizes as people write them: `500`, `30s`, `5m`; `1048576`, `64MiB`, `1GiB`.
 
-/// Reads milliseconds: a bare number, or one with `ms`, `s`, `m` or `h`.
+/// Reads milliseconds: a bare number, or one with `ms`, `s`, `m`, `h` or `d`.
 pub fn milliseconds(text: &str) -> Result<u64, String> {
-    let units = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
+    let units = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
     with_unit(text, &units).ok_or_else(|| {
-        format!("{text:?} is no duration: write milliseconds, or a number with ms, s, m or h")
+        format!("{text:?} is no duration: write milliseconds, or a number with ms, s, m, h or d")
     })
 }
 
@@ -52,6 +52,7 @@ mod tests {
         assert_eq!(milliseconds("500ms"), Ok(500));
         assert_eq!(milliseconds("30s"), Ok(30_000));
         assert_eq!(milliseconds("5 m"), Ok(300_000));
+        assert_eq!(milliseconds("7d"), Ok(604_800_000));
         assert!(milliseconds("soon").is_err());
         assert!(milliseconds("-1").is_err());
         assert!(milliseconds("99999999999999999h").is_err());

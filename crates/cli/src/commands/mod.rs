@@ -1,5 +1,6 @@
 //! The commands, one file each, and what several of them share.
 
+pub mod backup;
 pub mod call;
 pub mod deploy;
 mod limits;

@@ -2,22 +2,21 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
 use runabout_protocol::Limits;
 use runabout_server::Settings;
 use tokio::net::TcpListener;
-use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogFormat, Wishes};
 use crate::exit::{Exit, Failure};
-use crate::output;
+use crate::{output, telemetry};
 
 const DEFAULT_LISTEN: &str = "127.0.0.1:7878";
-const DEFAULT_DATA: &str = "runabout-data";
-/// What the node logs unless RUNABOUT_LOG says otherwise.
-const DEFAULT_LOG: &str = "info";
+/// Where a node keeps its data unless told otherwise.
+pub const DEFAULT_DATA: &str = "runabout-data";
 
 /// Starts a node
 #[derive(Debug, Args)]
@@ -27,6 +26,7 @@ Examples:
   runabout serve --listen 127.0.0.1:8080 --data /var/lib/runabout
   runabout serve --listen 0.0.0.0:7878 --token-file token.txt
   runabout serve --slots 0 --memory-max 256MiB
+  runabout serve --keep 7d
   RUNABOUT_LOG=debug runabout serve --log-format json")]
 pub struct Serve {
     #[command(flatten)]
@@ -41,7 +41,7 @@ impl Serve {
     pub async fn execute(self) -> anyhow::Result<Exit> {
         let wishes = self.wishes.or(Wishes::from_file(self.config.as_deref())?);
         let format = wishes.log_format.unwrap_or_default();
-        start_log(format);
+        let telemetry = telemetry::start(format, wishes.otlp_endpoint.as_deref())?;
         let address = resolve(wishes.listen.as_deref().unwrap_or(DEFAULT_LISTEN)).await?;
         let settings = settings(wishes)?;
         let exposed = !address.ip().is_loopback();
@@ -57,28 +57,19 @@ impl Serve {
             .with_context(|| format!("failed to listen on {address}"))?;
         let address = listener.local_addr()?;
         let greeting = greeting(address, &settings);
-        let shutdown = async {
+        let mut signals = Signals::listen().context("failed to listen for signals")?;
+        let shutdown = async move {
             // The server first asks for its end once it listens: until then it can still fail.
             announce(format, &greeting);
-            signalled().await;
+            signals.next().await;
             announce(format, "stopping; a second signal ends the node at once");
-            tokio::spawn(end_at_once());
+            tokio::spawn(end_at_once(signals));
         };
-        runabout_server::serve(settings, listener, shutdown).await?;
+        let served = runabout_server::serve(settings, listener, shutdown).await;
+        telemetry.finish().await;
+        served?;
+        announce(format, "stopped");
         Ok(Exit::Ok)
-    }
-}
-
-fn start_log(format: LogFormat) {
-    let filter =
-        EnvFilter::try_from_env("RUNABOUT_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => {
-            use std::io::IsTerminal;
-            log.with_ansi(std::io::stderr().is_terminal()).init();
-        }
-        LogFormat::Json => log.json().init(),
     }
 }
 
@@ -97,8 +88,12 @@ fn settings(wishes: Wishes) -> anyhow::Result<Settings> {
         cpu_ms: wishes.timeout_max.unwrap_or(granted.cpu_ms),
         memory_bytes: wishes.memory_max.unwrap_or(granted.memory_bytes),
     };
-    let zero = [("--timeout-max", maximum.timeout_ms), ("--memory-max", maximum.memory_bytes)];
-    if let Some((flag, _)) = zero.iter().find(|(_, maximum)| *maximum == 0) {
+    let more_than_zero = [
+        ("--timeout-max", maximum.timeout_ms),
+        ("--memory-max", maximum.memory_bytes),
+        ("--keep", wishes.keep.unwrap_or(u64::MAX)),
+    ];
+    if let Some((flag, _)) = more_than_zero.iter().find(|(_, value)| *value == 0) {
         return Err(Failure::new(Exit::Usage, format!("{flag} must be more than 0")).into());
     }
     Ok(Settings {
@@ -110,6 +105,7 @@ fn settings(wishes: Wishes) -> anyhow::Result<Settings> {
         maximum: Some(maximum),
         memory_total_bytes: wishes.memory_total,
         fair_label: wishes.fair_label,
+        keep: wishes.keep.map(Duration::from_millis),
     })
 }
 
@@ -147,41 +143,47 @@ fn announce(format: LogFormat, line: &str) {
     }
 }
 
-async fn signalled() {
-    let interrupted = async {
-        if let Err(error) = tokio::signal::ctrl_c().await {
-            tracing::warn!(%error, "failed to listen for signals");
-            std::future::pending::<()>().await;
-        }
-    };
-    tokio::select! {
-        () = interrupted => {}
-        () = terminated() => {}
-    }
+/// The signals that end a node. They are listened for from the start, so that none is missed
+/// between two waits.
+struct Signals {
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
 }
 
-#[cfg(unix)]
-async fn terminated() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut signal) => {
-            signal.recv().await;
+impl Signals {
+    #[cfg(unix)]
+    fn listen() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let interrupt = signal(SignalKind::interrupt())?;
+        Ok(Self { interrupt, terminate: signal(SignalKind::terminate())? })
+    }
+
+    #[cfg(unix)]
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
-        Err(error) => {
-            tracing::warn!(%error, "failed to listen for SIGTERM");
+    }
+
+    #[cfg(not(unix))]
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {})
+    }
+
+    #[cfg(not(unix))]
+    async fn next(&mut self) {
+        if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }
     }
-}
-
-#[cfg(not(unix))]
-async fn terminated() {
-    std::future::pending().await
 }
 
 /// What is durable survives this: tasks that were running are tried again at the next start.
-async fn end_at_once() {
-    signalled().await;
+async fn end_at_once(mut signals: Signals) {
+    signals.next().await;
     std::process::exit(Exit::Failed.code().into());
 }
 
