@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::sync::watch;
 
 /// Every wait of a test ends by this time, as a failure.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -40,6 +41,18 @@ pub struct Node {
     pub client: Client,
     child: Child,
     data: Option<TempDir>,
+    log: watch::Receiver<Vec<String>>,
+}
+
+/// How a node is started, where that is unusual.
+#[derive(Default)]
+pub struct Setup<'a> {
+    /// Flags of `serve`.
+    pub flags: &'a [&'a str],
+    /// Variables of its environment.
+    pub env: &'a [(&'a str, &'a str)],
+    /// Its data directory; `None` means one of its own.
+    pub data: Option<&'a Path>,
 }
 
 impl Node {
@@ -49,10 +62,31 @@ impl Node {
     }
 
     async fn start_on(data: TempDir, flags: &[&str]) -> Self {
+        let setup = Setup { flags, ..Setup::default() };
+        let mut node = Self::spawn(data.path(), &setup).await;
+        node.data = Some(data);
+        node
+    }
+
+    /// Starts a node that is set up in its own way.
+    pub async fn set_up(setup: Setup<'_>) -> Self {
+        match setup.data {
+            Some(path) => Self::spawn(path, &setup).await,
+            None => {
+                let data = TempDir::new().expect("a folder can be made");
+                let mut node = Self::spawn(data.path(), &setup).await;
+                node.data = Some(data);
+                node
+            }
+        }
+    }
+
+    async fn spawn(data: &Path, setup: &Setup<'_>) -> Self {
         let mut child = Command::new(binary())
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
-            .arg(data.path())
-            .args(flags)
+            .arg(data)
+            .args(setup.flags)
+            .envs(setup.env.iter().copied())
             .stderr(Stdio::piped())
             .stdout(Stdio::null())
             .kill_on_drop(true)
@@ -60,24 +94,38 @@ impl Node {
             .expect("the binary starts");
         let stderr = child.stderr.take().expect("stderr is piped");
         let mut lines = BufReader::new(stderr).lines();
-        let url = tokio::time::timeout(PATIENCE, async {
-            let mut seen = Vec::new();
-            while let Ok(Some(line)) = lines.next_line().await {
-                let url = line.split_whitespace().find(|word| word.starts_with("http://"));
-                if let Some(url) = url {
-                    return url.trim_end_matches(',').to_owned();
-                }
-                seen.push(line);
-            }
-            panic!("the node did not start: {seen:?}")
-        });
-        let url = url.await.expect("the node starts in time");
+        let (told, log) = watch::channel(Vec::new());
         // The node must never block on a full pipe.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                told.send_modify(|lines: &mut Vec<String>| lines.push(line));
+            }
+        });
         let client = Client::builder().timeout(PATIENCE).build().expect("a client can be made");
-        let node = Self { url, client, child, data: Some(data) };
+        let mut node = Self { url: String::new(), client, child, data: None, log };
+        let line = node.logged("listening on http://").await;
+        let address = line.split("listening on ").nth(1).unwrap_or_default();
+        let end = address.find([',', ' ', '"']).unwrap_or(address.len());
+        node.url = address[..end].to_owned();
         node.wait_until_ready().await;
         node
+    }
+
+    /// The first line of its log that holds `text`, once there is one.
+    pub async fn logged(&self, text: &str) -> String {
+        let has = |lines: &Vec<String>| lines.iter().any(|line| line.contains(text));
+        let mut log = self.log.clone();
+        let found = tokio::time::timeout(PATIENCE, log.wait_for(has)).await;
+        let lines = match found {
+            Ok(Ok(lines)) => lines.clone(),
+            _ => panic!("no line of the log holds {text:?}: {:?}", *self.log.borrow()),
+        };
+        lines.into_iter().find(|line| line.contains(text)).expect("was found")
+    }
+
+    /// Its log so far, a line each.
+    pub fn log(&self) -> Vec<String> {
+        self.log.borrow().clone()
     }
 
     /// The address is told once the socket listens, so a request only has to be answered.
@@ -86,9 +134,14 @@ impl Node {
         assert_eq!(response.status(), 200, "{}", self.url);
     }
 
+    /// SIGKILL; when this returns, its data directory is free.
+    pub async fn crash(&mut self) {
+        self.child.kill().await.expect("the node can be killed");
+    }
+
     /// SIGKILL, and a new node on the same data.
     pub async fn crash_and_restart(mut self, flags: &[&str]) -> Self {
-        self.child.kill().await.expect("the node can be killed");
+        self.crash().await;
         let data = self.data.take().expect("a node has its data until now");
         drop(self);
         Self::start_on(data, flags).await
@@ -96,9 +149,19 @@ impl Node {
 
     /// SIGTERM; how it ended.
     pub async fn terminate(&mut self) -> std::process::ExitStatus {
+        self.signal();
+        self.ended().await
+    }
+
+    /// SIGTERM, without waiting for the end.
+    pub fn signal(&self) {
         let id = self.child.id().expect("the node runs");
         let id = rustix::process::Pid::from_raw(id as i32).expect("is a process");
         rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("can be signalled");
+    }
+
+    /// How it ended.
+    pub async fn ended(&mut self) -> std::process::ExitStatus {
         let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
         ended.expect("the node ends in time").expect("the node ends")
     }
