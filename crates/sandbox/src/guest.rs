@@ -15,6 +15,10 @@ use crate::host::Host;
 use crate::meter::{Limiter, Meter, Stop};
 use crate::quickjs::JsState;
 
+/// The most that a guest may hand to WASI in one call. The guest is not looked at meanwhile, so that
+/// it bounds how long that takes; it is more than all output and results that are kept.
+const HOST_CALL_BYTES_MAX: usize = 8 << 20;
+
 /// An instance's surroundings.
 pub struct Guest {
     pub meter: Arc<Meter>,
@@ -34,7 +38,8 @@ impl Guest {
 /// A store whose guest is looked at every tick, and held to its limits of memory.
 pub fn new_store(engine: &Engine, executor: &Arc<Executor>, guest: Guest) -> Store<Guest> {
     let mut store = Store::new(engine, guest);
-    store.limiter(|guest| &mut guest.limiter);
+    store.limiter_async(|guest| &mut guest.limiter);
+    store.set_hostcall_fuel(HOST_CALL_BYTES_MAX);
     store.set_epoch_deadline(1);
     let executor = executor.clone();
     store.epoch_deadline_callback(move |store| {

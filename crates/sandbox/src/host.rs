@@ -17,7 +17,7 @@ pub const CHECKPOINT_BYTES_MAX: usize = 1 << 20;
 pub const RESULT_BYTES_MAX: usize = 6 << 20;
 
 /// How long a progress message may be; what is longer is cut.
-const MESSAGE_BYTES_MAX: usize = 1 << 10;
+pub const MESSAGE_BYTES_MAX: usize = 1 << 10;
 
 /// One run's way out.
 pub struct Host {
@@ -60,6 +60,10 @@ impl Host {
 
     /// Bytes as they come; whole lines are told at once, the rest when it is complete.
     pub fn write(&mut self, stream: Stream, mut bytes: &[u8]) {
+        if self.output_left() == 0 {
+            self.output_truncated |= !bytes.is_empty();
+            return;
+        }
         while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
             let mut line = std::mem::take(self.partial_mut(stream));
             line.extend_from_slice(&bytes[..end]);

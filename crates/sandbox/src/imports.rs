@@ -8,7 +8,7 @@ use wasmtime::{Caller, Engine, Extern, Linker, Result, bail, format_err};
 use wasmtime_wasi::p1;
 
 use crate::guest::Guest;
-use crate::host::CHECKPOINT_BYTES_MAX;
+use crate::host::{CHECKPOINT_BYTES_MAX, MESSAGE_BYTES_MAX};
 
 /// The module that the host interface is imported from.
 pub const MODULE: &str = "runabout";
@@ -31,7 +31,9 @@ pub fn linker(engine: &Engine) -> Result<Linker<Guest>> {
 }
 
 fn progress(mut caller: Caller<'_, Guest>, fraction: f64, text: i32, length: i32) -> Result<()> {
-    let message = read(&mut caller, text, length)?.to_vec();
+    let message = read(&mut caller, text, length)?;
+    // Only what will be told is copied: a guest may hand over all of its memory.
+    let message = message[..message.len().min(MESSAGE_BYTES_MAX)].to_vec();
     caller.data().host.lock().progress(fraction, &message);
     Ok(())
 }

@@ -8,10 +8,13 @@ use std::time::{Duration, Instant};
 use runabout_protocol::{LimitKind, Limits, MemoryScope, Outcome, Usage};
 use rustix::time::{ClockId, clock_gettime};
 use tokio_util::sync::CancellationToken;
-use wasmtime::{ResourceLimiter, Result};
+use wasmtime::{ResourceLimiterAsync, Result};
 
 /// Bytes a table element takes.
 const TABLE_ELEMENT_BYTES: u64 = 8;
+
+/// A memory that is to be larger leads its run away from the thread of its caller first.
+const VISITING_MEMORY_BYTES_MAX: usize = 4 << 20;
 
 /// Why a run was stopped from outside. It travels through the guest as a trap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -246,17 +249,23 @@ fn thread_cpu_ns() -> u64 {
 /// Holds a store's memories and tables to the run's limits.
 pub struct Limiter(pub Arc<Meter>);
 
-impl ResourceLimiter for Limiter {
-    fn memory_growing(
+#[wasmtime_wasi::async_trait]
+impl ResourceLimiterAsync for Limiter {
+    async fn memory_growing(
         &mut self,
         current: usize,
         desired: usize,
         _maximum: Option<usize>,
     ) -> Result<bool> {
+        // One instruction can fill or copy all of a memory, and is not looked at until it is done.
+        // On the thread of the caller others would wait for it.
+        if self.0.is_visiting() && desired > VISITING_MEMORY_BYTES_MAX {
+            tokio::task::yield_now().await;
+        }
         Ok(self.0.take_memory(desired.saturating_sub(current) as u64))
     }
 
-    fn table_growing(
+    async fn table_growing(
         &mut self,
         current: usize,
         desired: usize,

@@ -23,6 +23,15 @@ use crate::{Error, engine::TICK};
 /// What a command is called as, its `argv[0]`.
 const PROGRAM_NAME: &str = "function";
 
+/// The most randomness in one call, which is not looked at while it is drawn; more traps.
+const RANDOM_BYTES_MAX: u64 = 1 << 20;
+
+/// How much may be written until the run gives way: one call may write millions of lines.
+const WRITTEN_AT_ONCE_BYTES: usize = 16 << 10;
+
+/// How many arguments a command may be given.
+const ARGUMENTS_MAX: usize = 10_000;
+
 /// A command's input, read from a call's arguments.
 pub struct Input {
     argv: Vec<String>,
@@ -45,6 +54,9 @@ impl Input {
         }
         let values: Vec<&RawValue> =
             args.values.read().map_err(|_| wrong("arguments are a JSON array"))?;
+        if values.len() > ARGUMENTS_MAX {
+            return Err(wrong("a command takes 10,000 arguments at most"));
+        }
         for value in values {
             let text = serde_json::from_str::<String>(value.get());
             let text = text.unwrap_or_else(|_| value.get().to_owned());
@@ -109,10 +121,11 @@ fn command_context(
     stdout: &Arc<Mutex<Captured>>,
     host: &Arc<Mutex<Host>>,
 ) -> WasiP1Ctx {
-    let out = Output { stream: Stream::Stdout, host: host.clone(), captured: Some(stdout.clone()) };
-    let err = Output { stream: Stream::Stderr, host: host.clone(), captured: None };
+    let out = Output::new(Stream::Stdout, host, Some(stdout.clone()));
+    let err = Output::new(Stream::Stderr, host, None);
     WasiCtxBuilder::new()
         .args(&input.argv)
+        .max_random_size(RANDOM_BYTES_MAX)
         .stdin(MemoryInputPipe::new(input.stdin))
         .stdout(out)
         .stderr(err)
@@ -125,11 +138,10 @@ fn command_context(
 
 /// The surroundings of a module that imports WASI but is called by its exports.
 pub fn library_context(host: &Arc<Mutex<Host>>) -> WasiP1Ctx {
-    let stdout = Output { stream: Stream::Stdout, host: host.clone(), captured: None };
-    let stderr = Output { stream: Stream::Stderr, host: host.clone(), captured: None };
     WasiCtxBuilder::new()
-        .stdout(stdout)
-        .stderr(stderr)
+        .max_random_size(RANDOM_BYTES_MAX)
+        .stdout(Output::new(Stream::Stdout, host, None))
+        .stderr(Output::new(Stream::Stderr, host, None))
         .wall_clock(CoarseClock::start())
         .monotonic_clock(CoarseClock::start())
         .build_p1()
@@ -148,6 +160,18 @@ struct Output {
     stream: Stream,
     host: Arc<Mutex<Host>>,
     captured: Option<Arc<Mutex<Captured>>>,
+    /// How much was written since the run gave way.
+    written_bytes: usize,
+}
+
+impl Output {
+    fn new(
+        stream: Stream,
+        host: &Arc<Mutex<Host>>,
+        captured: Option<Arc<Mutex<Captured>>>,
+    ) -> Self {
+        Self { stream, host: host.clone(), captured, written_bytes: 0 }
+    }
 }
 
 impl IsTerminal for Output {
@@ -169,11 +193,17 @@ impl StdoutStream for Output {
 
 #[wasmtime_wasi::async_trait]
 impl Pollable for Output {
-    async fn ready(&mut self) {}
+    async fn ready(&mut self) {
+        if self.written_bytes >= WRITTEN_AT_ONCE_BYTES {
+            self.written_bytes = 0;
+            tokio::task::yield_now().await;
+        }
+    }
 }
 
 impl OutputStream for Output {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.written_bytes += bytes.len();
         self.host.lock().write(self.stream, &bytes);
         if let Some(captured) = &self.captured {
             let mut captured = captured.lock();
