@@ -24,6 +24,17 @@ use vm::{Exports, State, Vm};
 /// A top-level `await` in a script needs another way of evaluation.
 const AWAIT: &str = "await";
 
+/// What the prelude tells of a thrown `null`. The engine throws one when it has no memory left for an
+/// error.
+const NULL_THROWN: &str = "threw null";
+
+/// What is told of what cannot be told, be it for lack of memory.
+const UNSHOWABLE_THROWN: &str = "threw a value that cannot be shown";
+
+/// How much of a stack is told. The engine itself gives ten lines.
+const STACK_LINES_MAX: usize = 100;
+const STACK_LINE_BYTES_MAX: usize = 1 << 10;
+
 /// The engine, ready to be instantiated.
 pub struct QuickJs {
     pre: InstancePre<Guest>,
@@ -242,17 +253,22 @@ async fn conclude(vm: &mut Vm<'_>, is_module: bool) -> Result<Outcome> {
 fn thrown(vm: &Vm<'_>, text: &str) -> Outcome {
     let mut report: ErrorReport = serde_json::from_str(text).unwrap_or_else(|_| ErrorReport {
         name: "Error".to_owned(),
-        message: "threw a value that cannot be shown".to_owned(),
+        message: UNSHOWABLE_THROWN.to_owned(),
         stack: None,
     });
-    let lacks_memory = report.message.contains("out of memory") || report.message.is_empty();
+    let lacks_memory = report.message.contains("out of memory")
+        || report.message.is_empty()
+        || [NULL_THROWN, UNSHOWABLE_THROWN].contains(&report.message.as_str());
     if lacks_memory && let Some(outcome) = vm.out_of_memory() {
         return outcome;
     }
-    if let Some(stack) = &mut report.stack {
-        let kept: Vec<&str> = stack.lines().filter(|line| !line.contains("runabout:")).collect();
-        *stack = kept.join("\n");
-    }
-    report.stack = report.stack.filter(|stack| !stack.is_empty());
+    report.stack = report.stack.map(|stack| told(&stack)).filter(|stack| !stack.is_empty());
     Outcome::Threw(report)
+}
+
+/// The user's own lines of a stack, as many as are told: a guest writes its own if it likes.
+fn told(stack: &str) -> String {
+    let lines = stack.lines().filter(|line| !line.contains("runabout:")).take(STACK_LINES_MAX);
+    let shortened = |line: &str| line[..line.floor_char_boundary(STACK_LINE_BYTES_MAX)].to_owned();
+    lines.map(shortened).collect::<Vec<_>>().join("\n")
 }

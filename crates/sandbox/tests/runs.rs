@@ -521,6 +521,48 @@ async fn short_runs_do_not_starve_a_long_one() {
 }
 
 #[tokio::test]
+async fn a_stack_of_the_guests_own_making_is_cut() {
+    let source = "const e = new Error('x'); e.stack = `    at f (function.js:1:1)${'y'.repeat(1e5)}\\n`.repeat(30); throw e";
+    let (report, _) = js_report(source, "[]").await;
+    let Outcome::Threw(error) = report.outcome else { panic!("{:?}", report.outcome) };
+    let stack = error.stack.expect("is kept");
+    assert!(stack.lines().count() == 30 && stack.len() < 32 << 10, "{}", stack.len());
+}
+
+#[tokio::test]
+async fn one_call_of_wasi_that_writes_millions_of_lines_can_be_cancelled() {
+    let sandbox = sandbox();
+    let source = r#"(module
+        (import "wasi_snapshot_preview1" "fd_write" (func $w (param i32 i32 i32 i32) (result i32)))
+        (memory (export "memory") 120)
+        (func (export "f")
+            (memory.fill (i32.const 64) (i32.const 10) (i32.const 7000000))
+            (i32.store (i32.const 0) (i32.const 64))
+            (i32.store (i32.const 4) (i32.const 7000000))
+            (drop (call $w (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"#;
+    let program = program(&sandbox, source, SourceLanguage::Wasm).await;
+    let heard = Arc::new(Heard::default());
+    let run = invocation("[]", heard.clone());
+    let cancel = run.cancel.clone();
+    // Between two pieces the run gives way, or this would not be polled until it has ended.
+    let watch = async {
+        while heard.lines.lock().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        cancel.cancel();
+    };
+    let (report, ()) = tokio::join!(sandbox.run(&program, run), watch);
+    assert_eq!(report.expect("runs").outcome, Outcome::Cancelled);
+}
+
+#[tokio::test]
+async fn a_lack_of_memory_for_the_very_error_is_still_a_lack_of_memory() {
+    let source = "const all = new Map(); for (let n = 0; ; n++) all.set({}, n)";
+    let (report, _) = js_report(source, "[]").await;
+    assert!(matches!(report.outcome, Outcome::OutOfMemory { .. }), "{:?}", report.outcome);
+}
+
+#[tokio::test]
 async fn modules_with_many_memories_do_not_take_those_of_others() {
     let sandbox = sandbox();
     let greedy = r#"(module (import "runabout" "progress" (func (param f64 i32 i32))) (memory (export "memory") 1) (memory 1) (memory 1) (memory 1) (func (export "f") (loop br 0)))"#;
