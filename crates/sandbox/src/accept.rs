@@ -12,6 +12,9 @@ use sha2::{Digest as _, Sha256};
 
 pub use javascript::user_stack;
 
+/// What can be called is kept in memory with every version, and told to everybody who asks for it.
+const EXPORTS_MAX: usize = 10_000;
+
 /// What a client says its bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SourceLanguage {
@@ -96,6 +99,11 @@ fn text(bytes: &[u8]) -> Result<&str, Rejection> {
         rejection.at(Some((line as u32 + 1, 1)))
     })?;
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
+}
+
+fn too_many_exports(count: usize) -> Rejection {
+    let message = format!("it has {count} exports, {EXPORTS_MAX} at most");
+    Rejection::new("compile_too_costly", message)
 }
 
 /// The exports of accepted JavaScript.

@@ -70,7 +70,7 @@ impl Program {
 /// The export that a call of JavaScript means; `None` for a script, which has none.
 pub(crate) fn js_export(script: &Script, export: Option<&str>) -> Result<Option<String>, Error> {
     let exports = &script.exports;
-    let names = || exports.join(", ");
+    let names = || listed(exports.iter().map(String::as_str));
     match (script.form, export) {
         (Form::Script, None) => Ok(None),
         (Form::Script, Some(_)) => {
@@ -89,6 +89,22 @@ pub(crate) fn js_export(script: &Script, export: Option<&str>) -> Result<Option<
             _ => Err(Error::no_export(format!("name the export to call: {}", names()))),
         },
     }
+}
+
+/// Names for an error message: the first ones, if there are many.
+pub(crate) fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    const BYTES_MAX: usize = 500;
+    let mut list = String::new();
+    for name in names {
+        list.push_str(if list.is_empty() { "" } else { ", " });
+        list.push_str(name);
+        if list.len() > BYTES_MAX {
+            list.truncate(list.floor_char_boundary(BYTES_MAX));
+            list.push_str("...");
+            break;
+        }
+    }
+    list
 }
 
 #[derive(Clone)]

@@ -7,6 +7,7 @@ use wasmtime::{ExternType, FuncType, InstancePre, Module, Store, Val, ValType};
 
 use crate::Error;
 use crate::guest::{Guest, failure};
+use crate::program::listed;
 
 /// Integers up to this are exact as JSON numbers wherever they are read.
 const SAFE_INTEGER_MAX: i64 = (1 << 53) - 1;
@@ -63,7 +64,7 @@ fn find<'a>(
     functions: &'a [(String, FuncType)],
     export: Option<&str>,
 ) -> Result<(&'a str, &'a FuncType), Error> {
-    let names = || functions.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
+    let names = || listed(functions.iter().map(|(name, _)| name.as_str()));
     match (export, functions) {
         (Some(wanted), _) => functions
             .iter()

@@ -15,14 +15,17 @@ use oxc::transformer::{TransformOptions, Transformer};
 use oxc_sourcemap::SourceMap;
 use runabout_protocol::Form;
 
-use super::Rejection;
 use super::source_position::position_of;
+use super::{EXPORTS_MAX, Rejection, too_many_exports};
 
 /// The name that stack traces show for the source; the engine is told the same.
 const FILE_NAME: &str = "function.js";
 
 /// What stands between stripped code and its source map.
 const MAP_MARK: &str = "\n//# sourceMappingURL=data:application/json;charset=utf-8;base64,";
+
+/// The longest source map that is read. It is read whenever a run throws, and anybody can write one.
+const MAP_BYTES_MAX: usize = 2 << 20;
 
 /// Source that can run.
 pub struct Examined {
@@ -49,6 +52,9 @@ pub fn examine(source: &str, is_typescript: bool) -> Result<Examined, Rejection>
         return Err(rejection.at(place.map(|offset| position_of(source, offset))));
     }
     let exports = export_names(&record);
+    if exports.len() > EXPORTS_MAX {
+        return Err(too_many_exports(exports.len()));
+    }
     Ok(Examined { code, form, exports })
 }
 
@@ -179,6 +185,9 @@ fn source_map(code: &[u8]) -> Option<SourceMap<'static>> {
     use base64::Engine as _;
     let code = std::str::from_utf8(code).ok()?;
     let (_, encoded) = code.rsplit_once(MAP_MARK)?;
+    if encoded.len() > MAP_BYTES_MAX {
+        return None;
+    }
     let json = base64::prelude::BASE64_STANDARD.decode(encoded.trim_end()).ok()?;
     let json: oxc_sourcemap::JSONSourceMap = serde_json::from_slice(&json).ok()?;
     SourceMap::from_json(json).ok()

@@ -4,7 +4,7 @@
 use runabout_protocol::Language;
 use wasmparser::{Encoding, ExternalKind, Parser, Payload, TypeRef, ValidPayload, Validator};
 
-use super::Rejection;
+use super::{EXPORTS_MAX, Rejection, too_many_exports};
 use crate::imports::{MODULE, NAMES};
 
 /// The export that makes a module a command.
@@ -36,6 +36,9 @@ pub fn examine(bytes: &[u8]) -> Result<(Language, Vec<String>), Rejection> {
                     let import = import.map_err(invalid)?;
                     check_import(import.module, import.name, import.ty)?;
                 }
+            }
+            Payload::ExportSection(section) if section.count() as usize > EXPORTS_MAX => {
+                return Err(too_many_exports(section.count() as usize));
             }
             Payload::ExportSection(section) => {
                 for export in section.clone() {
