@@ -9,7 +9,7 @@ SECONDS ?= 60
 
 RUNABOUT := target/release/runabout
 
-.PHONY: help serve stop test fuzz bench guests clean require cargo-deny
+.PHONY: help serve stop test fuzz hostile bench guests clean require cargo-deny
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -29,6 +29,9 @@ test: require node_modules/.package-lock.json cargo-deny ## Check everything the
 
 fuzz: require node_modules/.package-lock.json ## Search for input that breaks a parser
 	cargo xtask fuzz $(SECONDS)
+
+hostile: require ## Set hostile guests loose on a node, measure what others feel
+	cargo xtask hostile -- $(OPTIONS)
 
 bench: require node_modules/.package-lock.json ## Measure calls over HTTP beside Deno and workerd
 	cargo xtask bench -- $(OPTIONS)

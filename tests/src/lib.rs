@@ -1,6 +1,8 @@
 //! Starts the real binary on a free port and talks to it, for the tests in `tests/`. Build it
 //! first: `cargo build --release -p runabout-cli`; `cargo xtask check` does.
 
+pub mod hostile;
+
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -31,6 +33,26 @@ pub fn project() -> &'static Path {
 pub fn guest(name: &str) -> Vec<u8> {
     let path = project().join("guests/dist").join(name);
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Where a node is, for those that outlive a borrow of it.
+#[derive(Clone)]
+pub struct Address {
+    url: String,
+    client: Client,
+}
+
+impl Address {
+    /// The same, with connections that nobody else uses.
+    pub fn apart(self) -> Self {
+        let client = Client::builder().timeout(PATIENCE).build().expect("a client can be made");
+        Self { client, ..self }
+    }
+
+    /// A request to a path of the node.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.url))
+    }
 }
 
 /// A running node. Dropping it kills it.
@@ -166,6 +188,15 @@ impl Node {
         ended.expect("the node ends in time").expect("the node ends")
     }
 
+    /// Its memory that is resident, in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        let id = self.child.id().expect("the node runs");
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("Linux tells");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        kib.expect("a process has a size") << 10
+    }
+
     /// Its data directory.
     pub fn data_dir(&self) -> &Path {
         self.data.as_ref().expect("a node has its data").path()
@@ -174,6 +205,11 @@ impl Node {
     /// A request to a path of the node.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("{}{path}", self.url))
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> Address {
+        Address { url: self.url.clone(), client: self.client.clone() }
     }
 
     /// What a path answers.

@@ -6,6 +6,7 @@ mod directions;
 mod fuzz;
 mod generate;
 mod guests;
+mod hostile;
 mod programs;
 
 use std::path::Path;
@@ -40,6 +41,12 @@ enum Task {
         #[arg(long)]
         target: Option<String>,
     },
+    /// Set the hostile guests loose on a node, and measure what others feel of it.
+    Hostile {
+        /// Handed to the measuring program; `-- --help` shows what it understands.
+        #[arg(last = true)]
+        options: Vec<String>,
+    },
     /// Measure calls over HTTP beside the peers, and write bench/RESULTS.md.
     Bench {
         /// Handed to bench/run.mjs; `-- --help` shows what it understands.
@@ -67,6 +74,7 @@ fn run(task: Task) -> Result<()> {
         Task::Generate { check: false } => generate::write(),
         Task::Generate { check: true } => generate::check(),
         Task::Fuzz { seconds, target } => fuzz::run(seconds, target.as_deref()),
+        Task::Hostile { options } => hostile::run(&options),
         Task::Bench { options } => bench::run(&options),
     }
 }

@@ -1,0 +1,1 @@
+(module (import "runabout" "log" (func (param i64))) (func (export "f")))

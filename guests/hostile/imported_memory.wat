@@ -1,0 +1,1 @@
+(module (import "runabout" "memory" (memory 1)) (func (export "f")))

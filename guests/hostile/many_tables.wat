@@ -1,0 +1,4 @@
+(module
+  (table 1 funcref) (table 1 funcref) (table 1 funcref) (table 1 funcref) (table 1 funcref)
+  (table 1 funcref) (table 1 funcref) (table 1 funcref) (table 1 funcref)
+  (func (export "f")))

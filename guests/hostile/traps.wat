@@ -1,0 +1,18 @@
+;; Every trap there is.
+(module
+  (memory 1)
+  (table 1 funcref)
+  (type $other (func (param i64)))
+  (func (export "unreachable") (unreachable))
+  (func (export "divide") (result i32) (i32.div_s (i32.const 1) (i32.const 0)))
+  (func (export "overflow") (result i32) (i32.div_s (i32.const 0x80000000) (i32.const -1)))
+  (func (export "convert") (result i32) (i32.trunc_f64_s (f64.const nan)))
+  (func (export "out_of_bounds") (result i32) (i32.load (i32.const -1)))
+  (func (export "far_out_of_bounds") (result i64) (i64.load offset=0xffffffff (i32.const -1)))
+  (func (export "null_call") (call_indirect (i32.const 0)))
+  (func (export "no_such_call") (call_indirect (i32.const 99)))
+  (func $deep (export "deep") (result i32) (i32.add (call $deep) (i32.const 1)))
+  (func $wide (export "wide") (param f64 f64 f64 f64 f64 f64 f64 f64) (result f64)
+    (f64.add (local.get 0)
+      (call $wide (local.get 1) (local.get 2) (local.get 3) (local.get 4)
+                  (local.get 5) (local.get 6) (local.get 7) (local.get 0)))))

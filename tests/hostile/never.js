@@ -1,0 +1,2 @@
+// A script whose value never comes.
+new Promise(() => {});
