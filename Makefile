@@ -2,7 +2,7 @@
 
 PORT ?= 7878
 DATA ?= runabout-data
-# Handed to the benchmark: make bench OPTIONS="--rounds 1 --dry"
+# Handed to the benchmark: make bench OPTIONS="--only queue"
 OPTIONS ?=
 # How long each parser is fuzzed: make fuzz SECONDS=600
 SECONDS ?= 60
@@ -33,7 +33,7 @@ fuzz: require node_modules/.package-lock.json ## Search for input that breaks a 
 hostile: require ## Set hostile guests loose on a node, measure what others feel
 	cargo xtask hostile -- $(OPTIONS)
 
-bench: require node_modules/.package-lock.json ## Measure calls over HTTP beside Deno and workerd
+bench: require node_modules/.package-lock.json ## Measure calls and the queue beside Deno, workerd and BullMQ
 	cargo xtask bench -- $(OPTIONS)
 
 guests: require ## Build the WebAssembly guests into guests/dist

@@ -1,35 +1,36 @@
-// Measures calls over HTTP: Runabout's beside a hello world of Deno's and of workerd's, in one run.
-// `make bench` prepares everything and starts this.
+// Measures Runabout beside its peers, in one run. `make bench` prepares everything and starts this.
 
 import { execFileSync } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { readFileSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
-import { peers, prove, runabout } from "./contenders.mjs";
-import { load } from "./load.mjs";
-import { page, summarise, table } from "./report.mjs";
+import { calls } from "./calls/measure.mjs";
+import { queue } from "./queue/measure.mjs";
+import { page } from "./report.mjs";
 import { stopAll } from "./servers.mjs";
 
 const RESULTS = fileURLToPath(new URL("RESULTS.md", import.meta.url));
-const DEPENDENCIES = new URL("package.json", import.meta.url);
-const WARM_UP_SECONDS = 1;
+const SECTIONS = { calls, queue };
 
 const HELP = `usage: make bench [OPTIONS="..."]
 
-  --runabout FILE   the binary to measure; without it only the peers are measured
-  --rounds N        rounds, each of which measures everybody once (5)
-  --seconds N       how long each is measured in a round (3)
-  --dry             print the table, and leave bench/RESULTS.md as it is
+  --runabout FILE   the binary to measure
+  --only NAME       measure calls or queue alone; prints, and leaves bench/RESULTS.md as it is
+  --rounds N        rounds of calls, each of which measures everybody once (5)
+  --seconds N       how long calls are measured in a round (3)
+  --quick           one short round of the queue, for development; writes nothing either
+  --dry             print the page, and leave bench/RESULTS.md as it is
 `;
 
 const { values: options } = parseArgs({
   options: {
-    runabout: { type: "string" },
+    runabout: { type: "string", default: "target/release/runabout" },
+    only: { type: "string" },
     rounds: { type: "string", default: "5" },
     seconds: { type: "string", default: "3" },
+    quick: { type: "boolean", default: false },
     dry: { type: "boolean", default: false },
     help: { type: "boolean", default: false },
   },
@@ -38,58 +39,48 @@ const { values: options } = parseArgs({
 if (options.help) {
   process.stdout.write(HELP);
 } else {
-  await main(Number(options.rounds), Number(options.seconds));
+  await main();
 }
 
-async function main(rounds, seconds) {
-  const dataFolder = await mkdtemp(join(tmpdir(), "runabout-bench-"));
-  const tidy = async () => {
-    await stopAll();
-    await rm(dataFolder, { recursive: true, force: true });
+async function main() {
+  process.once("SIGINT", () => stopAll().finally(() => process.exit(130)));
+  const settings = {
+    runabout: options.runabout,
+    rounds: Number(options.rounds),
+    seconds: Number(options.seconds),
+    quick: options.quick,
   };
-  process.once("SIGINT", () => tidy().finally(() => process.exit(130)));
-  try {
-    const rivals = await peers();
-    const ours = options.runabout === undefined ? [] : await runabout(options.runabout, dataFolder);
-    const contenders = [...ours, ...rivals];
-    const measured = await measure(contenders, rounds, seconds);
-    const peerKeys = rivals.map(({ key }) => key);
-    const tableText = table(summarise(contenders, measured), peerKeys);
-    console.log(`\n${tableText}`);
-    if (options.runabout !== undefined && !options.dry) {
-      await writeFile(RESULTS, page({ tableText, versions: versions(), rounds, seconds }));
-      console.log("\nwrote bench/RESULTS.md");
-    }
-  } finally {
-    await tidy();
+  const sections = [];
+  for (const name of chosen()) {
+    sections.push(await SECTIONS[name](settings));
+  }
+  const text = page(sections, versions());
+  console.log(`\n${text}`);
+  if (options.only === undefined && !options.quick && !options.dry) {
+    await writeFile(RESULTS, text);
+    console.log("wrote bench/RESULTS.md");
   }
 }
 
-/** In turn, round after round, so that what else the machine does falls on everybody alike. */
-async function measure(contenders, rounds, seconds) {
-  for (const contender of contenders) {
-    await prove(contender);
-    await load(contender.request, WARM_UP_SECONDS);
-  }
-  const measured = contenders.map(() => []);
-  for (let round = 1; round <= rounds; round++) {
-    for (const [index, contender] of contenders.entries()) {
-      const figures = await load(contender.request, seconds);
-      measured[index].push(figures);
-      const rate = Math.round(figures.requests_per_second);
-      console.log(`round ${round} of ${rounds}: ${contender.name}: ${rate} req/s`);
-    }
-  }
-  return measured;
+function chosen() {
+  if (options.only === undefined) return Object.keys(SECTIONS);
+  if (options.only in SECTIONS) return [options.only];
+  throw new Error(`--only is one of: ${Object.keys(SECTIONS).join(", ")}`);
 }
 
 function versions() {
-  const binary = (file) => fileURLToPath(new URL(`node_modules/.bin/${file}`, DEPENDENCIES));
   const firstLine = (program, args) =>
     execFileSync(program, args, { encoding: "utf8" }).split("\n")[0].replace(/ \(.*/, "");
+  const npm = (name) => fileURLToPath(new URL(`node_modules/${name}`, import.meta.url));
+  const packaged = (name) =>
+    `${name} ${JSON.parse(readFileSync(`${npm(name)}/package.json`, "utf8")).version}`;
+  const redis = /v=(\S+)/.exec(firstLine("redis-server", ["--version"]))[1];
   return [
     firstLine(options.runabout, ["--version"]),
-    firstLine(binary("deno"), ["--version"]),
-    firstLine(binary("workerd"), ["--version"]),
+    firstLine(npm(".bin/deno"), ["--version"]),
+    firstLine(npm(".bin/workerd"), ["--version"]),
+    ...["bullmq", "ioredis", "undici"].map(packaged),
+    `redis ${redis}`,
+    `Node.js ${process.versions.node}`,
   ];
 }

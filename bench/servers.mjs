@@ -5,22 +5,55 @@ import { once } from "node:events";
 import { createServer } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
 
-const START_MS_MAX = 30_000;
+const START_MS_MAX = 60_000;
 const STOP_MS_MAX = 5_000;
+const POLL_MS = 10;
 const OUTPUT_CHARACTERS_KEPT = 4_096;
 
 /** Every server that was started and not yet ended. */
 const running = new Set();
 
+/** A server that answers. */
+class Server {
+  #child;
+
+  constructor(child, port) {
+    this.#child = child;
+    this.port = port;
+    this.url = `http://127.0.0.1:${port}`;
+  }
+
+  get pid() {
+    return this.#child.pid;
+  }
+
+  /** Ends it and waits until it is gone; it is killed if it does not go. */
+  async stop() {
+    await end(this.#child, "SIGTERM");
+  }
+
+  /** SIGKILL, wherever it is; fine if it is dead already. */
+  async kill() {
+    await end(this.#child, "SIGKILL");
+  }
+}
+
 /**
- * Starts a program that serves HTTP, and waits until it answers.
+ * Starts a program, and waits until it answers.
  *
- * @param {(port: number) => {program: string, args: string[], env?: object, ready?: string}} command
- * @returns {Promise<string>} where it answers
+ * @param {(port: number) => Command} command
+ * @returns {Promise<Server>}
+ *
+ * @typedef {object} Command
+ * @property {string} program
+ * @property {string[]} args
+ * @property {object} [env]
+ * @property {string} [ready] the path of HTTP that answers once it is up
+ * @property {string} [says] or what it prints then
  */
 export async function start(command) {
   const port = await freePort();
-  const { program, args, env = {}, ready = "/" } = command(port);
+  const { program, args, env = {}, ready = "/", says } = command(port);
   const child = spawn(program, args, {
     env: { ...process.env, ...env },
     stdio: ["ignore", "pipe", "pipe"],
@@ -42,20 +75,21 @@ export async function start(command) {
     failure ??= `it ended with ${signal ?? code}`;
   });
 
-  const url = `http://127.0.0.1:${port}`;
+  const server = new Server(child, port);
+  const isUp = says === undefined ? () => answers(server.url + ready) : () => output.includes(says);
   const deadline = Date.now() + START_MS_MAX;
-  while (!(await answers(url + ready))) {
+  while (!(await isUp())) {
     if (failure !== null || Date.now() > deadline) {
       throw new Error(`${program} did not start: ${failure ?? "it never answered"}\n${output}`);
     }
-    await pause(50);
+    await pause(POLL_MS);
   }
-  return url;
+  return server;
 }
 
 /** Ends every server that was started here. */
 export async function stopAll() {
-  await Promise.all([...running].map(end));
+  await Promise.all([...running].map((child) => end(child, "SIGTERM")));
 }
 
 async function freePort() {
@@ -77,13 +111,13 @@ async function answers(url) {
   }
 }
 
-async function end(child) {
+async function end(child, signal) {
   running.delete(child);
   if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) {
     return;
   }
   const ended = once(child, "exit");
-  process.kill(-child.pid, "SIGTERM");
+  process.kill(-child.pid, signal);
   const hurry = setTimeout(() => process.kill(-child.pid, "SIGKILL"), STOP_MS_MAX);
   await ended;
   clearTimeout(hurry);

@@ -1,4 +1,4 @@
-//! Prepares the benchmark and starts it: the binary, the peers from npm, and wrk.
+//! Prepares the benchmark and starts it: the binary, the peers from npm, wrk and Redis.
 
 use std::fs;
 
@@ -9,8 +9,11 @@ use crate::programs::{self, command, install_from_debian, runabout, succeeds};
 /// Runs `bench/run.mjs`, which writes `bench/RESULTS.md`.
 pub fn run(options: &[String]) -> Result<()> {
     let runabout = runabout()?;
-    if !succeeds(command("sh").args(["-c", "command -v wrk"])) {
-        install_from_debian(&["wrk"])?;
+    // Each is also the name of its Debian package.
+    for program in ["wrk", "redis-server"] {
+        if !succeeds(command("sh").args(["-c", &format!("command -v {program}")])) {
+            install_from_debian(&[program])?;
+        }
     }
     if !peers_are_installed() {
         programs::run(command("npm").args(["ci", "--prefix", "bench"]))?;

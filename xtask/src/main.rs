@@ -47,7 +47,7 @@ enum Task {
         #[arg(last = true)]
         options: Vec<String>,
     },
-    /// Measure calls over HTTP beside the peers, and write bench/RESULTS.md.
+    /// Measure calls and the task queue beside their peers, and write bench/RESULTS.md.
     Bench {
         /// Handed to bench/run.mjs; `-- --help` shows what it understands.
         #[arg(last = true)]

@@ -3,7 +3,7 @@
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 
-import { start } from "./servers.mjs";
+import { start } from "../servers.mjs";
 
 const path = (relative) => fileURLToPath(new URL(relative, import.meta.url));
 
@@ -19,13 +19,13 @@ const path = (relative) => fileURLToPath(new URL(relative, import.meta.url));
  * @property {unknown} answer what the request must come back with
  */
 export async function peers() {
-  const deno = await start((port) => ({
-    program: path("node_modules/.bin/deno"),
+  const { url: deno } = await start((port) => ({
+    program: path("../node_modules/.bin/deno"),
     args: ["run", `--allow-net=127.0.0.1:${port}`, path("peers/deno.js"), String(port)],
-    env: { DENO_NO_UPDATE_CHECK: "1", DENO_DIR: path("node_modules/.cache/deno") },
+    env: { DENO_NO_UPDATE_CHECK: "1", DENO_DIR: path("../node_modules/.cache/deno") },
   }));
-  const workerd = await start((port) => ({
-    program: path("node_modules/.bin/workerd"),
+  const { url: workerd } = await start((port) => ({
+    program: path("../node_modules/.bin/workerd"),
     args: ["serve", path("peers/workerd.capnp"), `--socket-addr=http=127.0.0.1:${port}`],
   }));
   return [
@@ -46,13 +46,13 @@ function hello(server) {
  * @returns {Promise<Contender[]>}
  */
 export async function runabout(binary, dataFolder) {
-  const server = await start((port) => ({
+  const { url: server } = await start((port) => ({
     program: binary,
     args: ["serve", "--listen", `127.0.0.1:${port}`, "--data", dataFolder],
     env: { RUST_LOG: "warn" },
     ready: "/healthz",
   }));
-  await deploy(server, "fib", "application/wasm", await readFile(path("../guests/dist/fib.wasm")));
+  await deploy(server, "fib", "application/wasm", await readFile(path("../../guests/dist/fib.wasm")));
   await deploy(server, "add", "text/javascript", "export default (a, b) => a + b;");
   return [
     { name: "Runabout, Wasm `fib(1)`", key: "Wasm", ...call(server, "fib", [1], 1) },
