@@ -7,9 +7,12 @@ OPTIONS ?=
 # How long each parser is fuzzed: make fuzz SECONDS=600
 SECONDS ?= 60
 
+# How many times `make crash` kills the node; RUNABOUT_SEED=... repeats an earlier time's choices.
+KILLS ?= 200
+
 RUNABOUT := target/release/runabout
 
-.PHONY: help serve stop test fuzz hostile bench guests clean require cargo-deny
+.PHONY: help serve stop test fuzz hostile crash bench guests clean require cargo-deny
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -32,6 +35,9 @@ fuzz: require node_modules/.package-lock.json ## Search for input that breaks a 
 
 hostile: require ## Set hostile guests loose on a node, measure what others feel
 	cargo xtask hostile -- $(OPTIONS)
+
+crash: require node_modules/.package-lock.json ## Kill a node many times and account for every task
+	cargo xtask crash --kills $(KILLS)
 
 bench: require node_modules/.package-lock.json ## Measure calls and the queue beside Deno, workerd and BullMQ
 	cargo xtask bench -- $(OPTIONS)

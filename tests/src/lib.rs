@@ -1,7 +1,9 @@
 //! Starts the real binary on a free port and talks to it, for the tests in `tests/`. Build it
 //! first: `cargo build --release -p runabout-cli`; `cargo xtask check` does.
 
+pub mod crash;
 pub mod hostile;
+pub mod random;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -10,8 +12,8 @@ use std::time::Duration;
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::watch;
 
 /// Every wait of a test ends by this time, as a failure.
@@ -62,6 +64,8 @@ pub struct Node {
     /// Gives up after a minute.
     pub client: Client,
     child: Child,
+    data_dir: PathBuf,
+    /// The data directory, if it goes with the node.
     data: Option<TempDir>,
     log: watch::Receiver<Vec<String>>,
 }
@@ -77,6 +81,35 @@ pub struct Setup<'a> {
     pub data: Option<&'a Path>,
 }
 
+/// A node that was started and may not be ready yet. Dropping it kills it.
+pub struct Starting {
+    child: Child,
+    lines: Lines<BufReader<ChildStderr>>,
+}
+
+impl Starting {
+    /// Starts a node on this data.
+    pub fn spawn(data: &Path, setup: &Setup<'_>) -> Self {
+        let mut child = Command::new(binary())
+            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .arg(data)
+            .args(setup.flags)
+            .envs(setup.env.iter().copied())
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the binary starts");
+        let stderr = child.stderr.take().expect("stderr is piped");
+        Self { child, lines: BufReader::new(stderr).lines() }
+    }
+
+    /// SIGKILL, wherever it is.
+    pub async fn kill(mut self) {
+        self.child.kill().await.expect("the node can be killed");
+    }
+}
+
 impl Node {
     /// Starts a node with a data directory of its own.
     pub async fn start(flags: &[&str]) -> Self {
@@ -88,6 +121,11 @@ impl Node {
         let mut node = Self::spawn(data.path(), &setup).await;
         node.data = Some(data);
         node
+    }
+
+    /// Starts a node on data that outlives it.
+    pub async fn start_in(data: &Path, flags: &[&str]) -> Self {
+        Self::spawn(data, &Setup { flags, ..Setup::default() }).await
     }
 
     /// Starts a node that is set up in its own way.
@@ -104,18 +142,7 @@ impl Node {
     }
 
     async fn spawn(data: &Path, setup: &Setup<'_>) -> Self {
-        let mut child = Command::new(binary())
-            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
-            .arg(data)
-            .args(setup.flags)
-            .envs(setup.env.iter().copied())
-            .stderr(Stdio::piped())
-            .stdout(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("the binary starts");
-        let stderr = child.stderr.take().expect("stderr is piped");
-        let mut lines = BufReader::new(stderr).lines();
+        let Starting { child, mut lines } = Starting::spawn(data, setup);
         let (told, log) = watch::channel(Vec::new());
         // The node must never block on a full pipe.
         tokio::spawn(async move {
@@ -124,7 +151,8 @@ impl Node {
             }
         });
         let client = Client::builder().timeout(PATIENCE).build().expect("a client can be made");
-        let mut node = Self { url: String::new(), client, child, data: None, log };
+        let data_dir = data.to_owned();
+        let mut node = Self { url: String::new(), client, child, data_dir, data: None, log };
         let line = node.logged("listening on http://").await;
         let address = line.split("listening on ").nth(1).unwrap_or_default();
         let end = address.find([',', ' ', '"']).unwrap_or(address.len());
@@ -199,7 +227,7 @@ impl Node {
 
     /// Its data directory.
     pub fn data_dir(&self) -> &Path {
-        self.data.as_ref().expect("a node has its data").path()
+        &self.data_dir
     }
 
     /// A request to a path of the node.

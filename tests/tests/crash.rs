@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use runabout_tests::crash::{self, Plan};
 use runabout_tests::{Node, guest, json_of, script};
 use serde_json::{Value, json};
 
@@ -120,4 +121,14 @@ async fn a_second_node_on_the_same_data_is_refused() {
         runabout_tests::runabout(&["serve", "--listen", "127.0.0.1:0", "--data", data]).await;
     assert_eq!(code, 1, "{stderr}");
     assert_eq!(stderr.trim().lines().count(), 1, "{stderr}");
+}
+
+/// A few kills of the many that `cargo xtask crash` does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_was_acknowledged_survives_kills_at_random_moments() {
+    let plan = Plan { seed: crash::seed().unwrap_or(1), kills: 10 };
+    let account = crash::run(&plan, |line| println!("{line}")).await;
+    println!("RUNABOUT_SEED={}", plan.seed);
+    assert!(account.broken.is_empty(), "{account}");
+    assert!(account.tally.acknowledged > 0 && account.tally.audited > 0, "{account}");
 }

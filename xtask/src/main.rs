@@ -2,6 +2,7 @@
 
 mod bench;
 mod check;
+mod crash;
 mod directions;
 mod fuzz;
 mod generate;
@@ -46,6 +47,11 @@ enum Task {
         /// Handed to the measuring program; `-- --help` shows what it understands.
         #[arg(last = true)]
         options: Vec<String>,
+    /// Kill a node many times while clients work with it, and account for every task.
+    Crash {
+        /// How many times.
+        #[arg(long, default_value_t = 200)]
+        kills: u64,
     },
     /// Measure calls and the task queue beside their peers, and write bench/RESULTS.md.
     Bench {
@@ -75,6 +81,7 @@ fn run(task: Task) -> Result<()> {
         Task::Generate { check: true } => generate::check(),
         Task::Fuzz { seconds, target } => fuzz::run(seconds, target.as_deref()),
         Task::Hostile { options } => hostile::run(&options),
+        Task::Crash { kills } => crash::run(kills),
         Task::Bench { options } => bench::run(&options),
     }
 }
