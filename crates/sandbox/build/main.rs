@@ -1,6 +1,7 @@
 //! Makes the JavaScript engine: initialises QuickJS with our prelude, takes a snapshot of its
 //! memory, and compiles the snapshot ahead of time. What a run finds is a copy of that memory.
 
+mod driver;
 #[path = "../src/engine_settings.rs"]
 #[expect(dead_code, reason = "some settings are for the running sandbox only")]
 mod engine_settings;
@@ -37,6 +38,7 @@ fn main() -> wasmtime::Result<()> {
     write(&out_dir, "quickjs.cwasm", &compiled)?;
     // Kept beside the compiled code for a machine whose processor lacks what the build machine had.
     write(&out_dir, "quickjs.wasm", &snapshot.module)?;
+    write(&out_dir, "quickjs_heap.bin", &snapshot.heap)?;
     write(&out_dir, "quickjs_layout.rs", snapshot.layout.as_rust().as_bytes())
 }
 

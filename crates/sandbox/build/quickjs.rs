@@ -13,6 +13,8 @@ use wasmtime::{
 };
 use wasmtime_wizer::{WasmtimeWizer, Wizer};
 
+use crate::driver::{self, frame};
+
 /// `__stack_pointer` while nothing runs: the shipped binary's stack is its first MiB.
 const STACK_POINTER_AT_REST: i32 = 1 << 20;
 
@@ -28,6 +30,14 @@ const SOURCE_BYTES_MAX: usize = 64 << 10;
 /// The mailbox: eight numbers, of which four are used.
 const MAIL_BYTES: usize = 64;
 
+/// Gaps in the heap are filled by allocations of these sizes, in this step. Larger ones are rarely
+/// asked for by a short run.
+const GAP_BYTES_MAX: usize = 8 << 10;
+const GAP_BYTES_STEP: usize = 8;
+
+/// Free memory in one piece at the end of the heap, so that a short run need not ask for more.
+const FREE_BYTES: usize = 128 << 10;
+
 /// Garbage is first looked for when the heap has this size. A short run never gets there.
 const GC_THRESHOLD_BYTES: i32 = 8 << 20;
 
@@ -38,30 +48,40 @@ const STACK_BYTES_MAX: i32 = 512 << 10;
 const HOST_FUNCTIONS: &[&str] = &["log", "progress", "checkpoint", "random", "encode", "decode"];
 
 /// What the sandbox calls in the prelude.
-const ENTRY_POINTS: &[&str] = &["restore", "invoke", "fail", "fire", "take"];
+const ENTRY_POINTS: &[&str] =
+    &["restore", "give", "settle", "adopt", "invoke", "fail", "fire", "take"];
+
+/// Those with which a run begins: the engine wants their values, not their handles.
+const BEGINNINGS: &[&str] = &["settle", "adopt", "invoke"];
 
 /// A pre-initialised engine.
 pub struct Snapshot {
     /// The module, its memory as the prelude left it.
     pub module: Vec<u8>,
+    /// The memory above the stack, as the module begins with it.
+    pub heap: Vec<u8>,
     /// Where things are in that memory.
     pub layout: Layout,
 }
 
-/// Addresses in the snapshot's memory.
+/// Addresses and values in the snapshot's memory: a name, a type and a number, and what it is.
 #[derive(Default)]
-pub struct Layout(Vec<(String, u32, &'static str)>);
+pub struct Layout(Vec<(String, &'static str, u64, &'static str)>);
 
 impl Layout {
     fn add(&mut self, name: &str, address: u32, doc: &'static str) {
-        self.0.push((name.to_uppercase(), address, doc));
+        self.0.push((name.to_uppercase(), "u32", address.into(), doc));
+    }
+
+    fn add_value(&mut self, name: &str, value: u64, doc: &'static str) {
+        self.0.push((format!("{}_VALUE", name.to_uppercase()), "u64", value, doc));
     }
 
     /// The addresses as Rust constants.
     pub fn as_rust(&self) -> String {
         let mut text = String::from("// Written by the build script.\n");
-        for (name, address, doc) in &self.0 {
-            write!(text, "/// {doc}\npub const {name}: u32 = {address};\n")
+        for (name, kind, number, doc) in &self.0 {
+            write!(text, "/// {doc}\npub const {name}: {kind} = {number};\n")
                 .expect("a String grows");
         }
         text
@@ -71,7 +91,8 @@ impl Layout {
 /// Initialises QuickJS with the prelude and takes its snapshot.
 pub fn snapshot(quickjs: &[u8], prelude: &str) -> Result<Snapshot> {
     let wizer = Wizer::new();
-    let (context, instrumented) = wizer.instrument(quickjs)?;
+    let quickjs = driver::add(quickjs)?;
+    let (context, instrumented) = wizer.instrument(&quickjs)?;
     let engine = Engine::default();
     let compiled = Module::new(&engine, &instrumented)?;
     let linker = linker(&engine)?;
@@ -86,10 +107,11 @@ pub fn snapshot(quickjs: &[u8], prelude: &str) -> Result<Snapshot> {
     let instance = linker.instantiate(&mut store, &compiled)?;
     let mut guest = Guest::new(&mut store, instance)?;
     let layout = initialise(&mut guest, prelude, random_state)?;
+    let heap = guest.memory.data(&*guest.store)[STACK_POINTER_AT_REST as usize..].to_vec();
 
     let mut state = WasmtimeWizer { store: &mut store, instance };
     let module = finish(wizer.snapshot(&context, &mut state))?;
-    Ok(Snapshot { module, layout })
+    Ok(Snapshot { module, heap, layout })
 }
 
 fn limited_store(engine: &Engine) -> Store<StoreLimits> {
@@ -112,25 +134,31 @@ fn initialise(guest: &mut Guest<'_>, prelude: &str, random_state: u32) -> Result
         guest.call::<(i32, i32), i32>("qjs_new_array_buffer", (mail_bytes, MAIL_BYTES as i32))?;
     let mail = guest.eval_call("(buffer) => new Float64Array(buffer)", &[buffer])?;
     let entries = guest.eval_call(prelude, &[host, mail])?;
-    layout.add(
-        "mail",
-        guest.array_buffer_data(buffer)?,
-        "The mailbox: state, next timer, timers, start.",
-    );
+    let mail = guest.array_buffer_data(buffer)?;
+    layout.add("mail", mail, "The mailbox: state, next timer, timers, start.");
+    let mut take = 0;
     for name in ENTRY_POINTS {
         let handle = guest.property(entries, name)?;
-        layout.add(name, handle, "An entry point of the prelude.");
+        if BEGINNINGS.contains(name) {
+            layout.add_value(name, guest.value(handle)?, "Where the prelude begins a run.");
+        } else {
+            layout.add(name, handle, "An entry point of the prelude.");
+        }
+        if *name == "take" {
+            take = guest.value(handle)?;
+        }
     }
-    layout.add(
-        "undefined",
-        guest.call::<(), i32>("qjs_get_undefined", ())? as u32,
-        "The value undefined.",
-    );
-    layout.add(
-        "file_name",
-        guest.allocate(b"function.js\0")? as u32,
-        "The name that stack traces show.",
-    );
+    let undefined = guest.call::<(), i32>("qjs_get_undefined", ())? as u32;
+    layout.add("undefined", undefined, "The value undefined.");
+    let file_name = guest.allocate(b"function.js\0")? as u32;
+    layout.add("file_name", file_name, "The name that stack traces show.");
+    let context = guest.call::<(), i32>("qjs_get_context_ptr", ())? as u32;
+    layout.add("context", context, "The engine's context.");
+    layout.add("heap", STACK_POINTER_AT_REST as u32, "Where the heap begins, above the stack.");
+    let frame = guest.frame(context, mail, take, undefined)?;
+    layout.add("frame", frame, "What the driver is given.");
+    layout.add("beginning", frame + frame::REQUEST, "What a run writes there.");
+    layout.add("text_bytes", frame + frame::TEXT_BYTES, "The length of its result.");
     layout.add(
         "source",
         guest.allocate(&vec![0; SOURCE_BYTES_MAX])? as u32,
@@ -147,6 +175,7 @@ fn initialise(guest: &mut Guest<'_>, prelude: &str, random_state: u32) -> Result
         guest.call::<(), i32>("qjs_execute_pending_job", ())?;
     }
     guest.call::<(), ()>("qjs_run_gc", ())?;
+    guest.fill_gaps()?;
     guest.call::<i32, ()>("qjs_set_gc_threshold", GC_THRESHOLD_BYTES)?;
     Ok(layout)
 }
@@ -188,6 +217,26 @@ impl<'a> Guest<'a> {
         }
         self.memory.write(&mut *self.store, address as usize, bytes)?;
         Ok(address)
+    }
+
+    /// Fills the gaps that initialising left between what lasts. What a run allocates then lies close
+    /// together behind it, and fewer pages are written to and have to be set back after the run.
+    fn fill_gaps(&mut self) -> Result<()> {
+        // What lies beyond it was never used.
+        let end = self.call::<i32, i32>("wasm_malloc", FREE_BYTES as i32)?;
+        for size in (1..=GAP_BYTES_MAX / GAP_BYTES_STEP).rev().map(|step| step * GAP_BYTES_STEP) {
+            loop {
+                let address = self.call::<i32, i32>("wasm_malloc", size as i32)?;
+                if address == 0 {
+                    bail!("QuickJS is out of memory while it is initialised");
+                }
+                if address > end {
+                    self.call::<i32, ()>("wasm_free", address)?;
+                    break;
+                }
+            }
+        }
+        self.call::<i32, ()>("wasm_free", end)
     }
 
     /// Finds the state of `Math.random` by what it does: the one word of memory that a call
@@ -265,6 +314,31 @@ impl<'a> Guest<'a> {
             bail!("the prelude gave no function {name}");
         }
         Ok(value as u32)
+    }
+
+    /// What a handle stands for.
+    fn value(&self, handle: u32) -> Result<u64> {
+        let mut word = [0; 8];
+        self.memory.read(&*self.store, handle as usize, &mut word)?;
+        Ok(u64::from_le_bytes(word))
+    }
+
+    /// A frame for the driver, with all in it that is the same for every run.
+    fn frame(&mut self, context: u32, mail: u32, take: u64, undefined: u32) -> Result<u32> {
+        let runtime = self.call::<(), i32>("qjs_get_runtime_ptr", ())? as u32;
+        let input_name = self.allocate(b"<input>\0")? as u32;
+        let undefined = self.value(undefined)?;
+        let mut bytes = [0; frame::BYTES as usize];
+        let mut put = |at: u32, word: &[u8]| {
+            bytes[at as usize..at as usize + word.len()].copy_from_slice(word);
+        };
+        put(frame::CONTEXT, &context.to_le_bytes());
+        put(frame::RUNTIME, &runtime.to_le_bytes());
+        put(frame::MAIL, &mail.to_le_bytes());
+        put(frame::FILE_NAME, &input_name.to_le_bytes());
+        put(frame::UNDEFINED, &undefined.to_le_bytes());
+        put(frame::TAKE, &take.to_le_bytes());
+        Ok(self.allocate(&bytes)? as u32)
     }
 
     fn array_buffer_data(&mut self, buffer: i32) -> Result<u32> {

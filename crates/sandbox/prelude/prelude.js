@@ -5,7 +5,7 @@
 // Called by the build script as `prelude(host, mail)`:
 //   host  functions that leave the sandbox: log, progress, checkpoint, random, encode, decode, now
 //   mail  a Float64Array that the host reads straight from memory, see MAIL below
-// Returns what the host calls: restore, invoke, fail, fire, take.
+// Returns what the host calls: restore, give, settle, adopt, invoke, fail, fire, take.
 (function prelude(host, mail) {
   'use strict';
 
@@ -97,29 +97,36 @@
 
   // --- how a run begins -----------------------------------------------------------------------
 
-  const FORM = { SCRIPT: 0, MODULE: 1, ASYNC_SCRIPT: 2 };
+  const given = [];
 
-  // `value`: a script's last value, or a promise: of a module's namespace, or of `{ value }` for
-  // a script with a top-level await.
-  // `text`: JSON of [form, export, args]; `bytes`: the arguments, if they are bytes.
-  function invoke(value, text, ...bytes) {
+  // Arguments that are bytes, one after the other.
+  function give(bytes) {
+    given[given.length] = bytes;
+  }
+
+  // A script with a top-level await gives a promise of `{ value }`.
+  function adopt(promise) {
     try {
-      // By index: a guest may have replaced how arrays are walked.
-      const request = parse(text);
-      const form = request[0];
-      if (form === FORM.SCRIPT) return settle(value);
-      if (form === FORM.ASYNC_SCRIPT) {
-        apply(PromiseThen, value, [(last) => settle(last.value), fail]);
-        return;
-      }
-      const values = request[2] === null ? bytes : request[2];
-      apply(PromiseThen, value, [(namespace) => callExport(namespace, request[1], values), fail]);
+      apply(PromiseThen, promise, [(last) => settle(last.value), fail]);
     } catch (error) {
       fail(error);
     }
   }
 
-  // Before the source is evaluated: `text` is the task as JSON; `bytes` its checkpoint, if that is
+  // `evaluated`: the promise of a module that has been evaluated; `request`: [export, args], where
+  // args is null if they are bytes.
+  function invoke(evaluated, namespace, request) {
+    try {
+      // By index: a guest may have replaced how arrays are walked.
+      const name = request[0];
+      const values = request[1] === null ? given : request[1];
+      apply(PromiseThen, evaluated, [() => callExport(namespace, name, values), fail]);
+    } catch (error) {
+      fail(error);
+    }
+  }
+
+  // Before the code is evaluated: `text` is the task as JSON; `bytes` its checkpoint, if that is
   // bytes.
   function restore(text, bytes) {
     runabout.task = parse(text);
@@ -578,5 +585,5 @@
     define(name, stub);
   }
 
-  return { restore, invoke, fail, fire, take };
+  return { restore, give, settle, adopt, invoke, fail, fire, take };
 })

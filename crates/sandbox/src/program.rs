@@ -113,7 +113,7 @@ struct CodeSize;
 impl Weighter<Digest, Arc<Program>> for CodeSize {
     fn weight(&self, _digest: &Digest, program: &Arc<Program>) -> u64 {
         let code = match &program.kind {
-            Kind::Js(script) => script.source.len(),
+            Kind::Js(script) => script.bytes_max(),
             Kind::Wasm { pre, .. } | Kind::Wasi(pre) => {
                 let range = pre.module().image_range();
                 range.end.addr() - range.start.addr()
@@ -232,7 +232,7 @@ async fn script(source: Bytes, form: Option<Form>) -> Result<Kind, Error> {
             .await
             .map_err(|panicked| Error::Engine(format!("reading failed: {panicked}")))?,
     };
-    Ok(Kind::Js(Script { source, form: form.unwrap_or(Form::Script), exports: exports? }))
+    Ok(Kind::Js(Script::new(source, form.unwrap_or(Form::Script), exports?)))
 }
 
 fn too_slow() -> Error {

@@ -3,6 +3,7 @@
 
 mod host_calls;
 mod layout;
+mod reading;
 mod vm;
 
 use std::sync::Arc;
@@ -18,8 +19,9 @@ use crate::guest::{Guest, failure, result_too_large};
 use crate::host::RESULT_BYTES_MAX;
 use crate::invocation::TaskContext;
 use crate::wasi::{CoarseClock, decode_bytes};
+use reading::Reading;
 pub use vm::JsState;
-use vm::{Exports, State, Vm};
+use vm::{Begun, Evaluation, Exports, State, Vm};
 
 /// A top-level `await` in a script needs another way of evaluation.
 const AWAIT: &str = "await";
@@ -46,6 +48,19 @@ pub struct Script {
     pub source: Bytes,
     pub form: Form,
     pub exports: Vec<String>,
+    reading: Reading,
+}
+
+impl Script {
+    pub fn new(source: Bytes, form: Form, exports: Vec<String>) -> Self {
+        let reading = Reading::of(evaluation(&source, form));
+        Self { source, form, exports, reading }
+    }
+
+    /// The most memory it comes to hold.
+    pub fn bytes_max(&self) -> usize {
+        self.source.len() + Reading::bytes_max(self.source.len())
+    }
 }
 
 /// What a run of JavaScript is given.
@@ -107,22 +122,38 @@ impl QuickJs {
         let js = JsState::new(instance, &mut *store, self.exports.clone())?;
         store.data_mut().js = Some(js);
         let mut vm = Vm::of(store);
+        let compiled = script.reading.read(&mut vm, &script.source).await?;
         vm.seed_random()?;
         vm.set_start(CoarseClock::wall().as_millis() as u64)?;
         if let Some(task) = input.task.clone() {
-            restore(&mut vm, task).await?;
+            Box::pin(restore(&mut vm, task)).await?;
         }
-        let value = vm.eval(&script.source, evaluation(script)).await?;
-        if vm.is_exception(value).await? {
-            let error = vm.exception().await?;
-            vm.call_entry(layout::FAIL, &[error]).await?;
-        } else {
-            begin(&mut vm, value, script.form, input).await?;
-        }
+        let begun = match compiled {
+            Some(compiled) => begin(&mut vm, compiled, script, input).await?,
+            None => Begun::Threw,
+        };
         let is_module = script.form == Form::Module;
-        turn(&mut vm, is_module).await?;
-        conclude(&mut vm, is_module).await
+        if let Begun::Ended { address, length } = begun
+            && (is_module || vm.unhandled_rejection().is_none())
+        {
+            return match vm.text_of((address, length), RESULT_BYTES_MAX)? {
+                Some(text) => ended(&vm, text),
+                None => too_large(vm.mail()?.state),
+            };
+        }
+        // On the heap, as is all that only some runs need: the others need not carry its room about.
+        Box::pin(go_on(&mut vm, begun, is_module)).await
     }
+}
+
+/// What is left of a run that did not end in its first call.
+async fn go_on(vm: &mut Vm<'_>, begun: Begun, is_module: bool) -> Result<Outcome> {
+    if let Begun::Threw = begun {
+        let error = vm.exception().await?;
+        vm.call_entry(layout::FAIL, &[error]).await?;
+    }
+    turn(vm, is_module).await?;
+    conclude(vm, is_module).await
 }
 
 fn load_module(engine: &Engine) -> Result<Module> {
@@ -137,11 +168,11 @@ fn load_module(engine: &Engine) -> Result<Module> {
     })
 }
 
-fn evaluation(script: &Script) -> vm::Evaluation {
-    match script.form {
-        Form::Module => vm::Evaluation::Module,
-        Form::Script if contains(&script.source, AWAIT.as_bytes()) => vm::Evaluation::AsyncScript,
-        Form::Script => vm::Evaluation::Script,
+fn evaluation(source: &[u8], form: Form) -> Evaluation {
+    match form {
+        Form::Module => Evaluation::Module,
+        Form::Script if contains(source, AWAIT.as_bytes()) => Evaluation::AsyncScript,
+        Form::Script => Evaluation::Script,
     }
 }
 
@@ -149,32 +180,29 @@ fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     haystack.windows(needle.len()).any(|window| window == needle)
 }
 
-/// Hands the evaluated source and the arguments to the prelude.
-async fn begin(vm: &mut Vm<'_>, value: u32, form: Form, input: Input) -> Result<()> {
+/// Evaluates the code and hands it to the prelude, a module with the request.
+async fn begin(vm: &mut Vm<'_>, compiled: u64, script: &Script, input: Input) -> Result<Begun> {
+    let evaluation = script.reading.evaluation();
+    if evaluation != Evaluation::Module {
+        return vm.begin(compiled, evaluation, None).await;
+    }
+    if !input.bytes.is_empty() {
+        Box::pin(give(vm, &input.bytes)).await?;
+    }
     let export = serde_json::to_string(input.export.as_deref().unwrap_or("default"))?;
     let args = match input.args.encoding {
         None => input.args.values.text(),
         Some(Encoding::Base64) => "null",
     };
-    let kind = form_number(form, evaluated_as_promise(vm, value, form).await?);
-    let text = vm.new_string(format!("[{kind},{export},{args}]").as_bytes()).await?;
-    let mut arguments = vec![value, text];
-    for bytes in &input.bytes {
-        arguments.push(vm.new_uint8_array(bytes).await?);
-    }
-    vm.call_entry(layout::INVOKE, &arguments).await
+    vm.begin(compiled, evaluation, Some(&format!("[{export},{args}]"))).await
 }
 
-fn form_number(form: Form, wrapped: bool) -> u8 {
-    match (form, wrapped) {
-        (Form::Script, false) => 0,
-        (Form::Module, _) => 1,
-        (Form::Script, true) => 2,
+async fn give(vm: &mut Vm<'_>, arguments: &[Bytes]) -> Result<()> {
+    for bytes in arguments {
+        let array = vm.new_uint8_array(bytes).await?;
+        vm.call_entry(layout::GIVE, &[array]).await?;
     }
-}
-
-async fn evaluated_as_promise(vm: &mut Vm<'_>, value: u32, form: Form) -> Result<bool> {
-    Ok(form == Form::Script && vm.is_async_script() && vm.is_promise(value).await?)
+    Ok(())
 }
 
 /// Gives the run its task, as `runabout.task`, with the checkpoint that an earlier attempt left.
@@ -224,13 +252,12 @@ async fn conclude(vm: &mut Vm<'_>, is_module: bool) -> Result<Outcome> {
             "NeverSettled",
             "the promise never settles: no timer and no other work is left that could settle it",
         )),
-        State::Returned => {
+        state @ (State::Returned | State::Threw) => {
             let value = vm.take().await?;
-            let Some(text) = vm.text(value, RESULT_BYTES_MAX).await? else {
-                return Ok(result_too_large());
-            };
-            let text = String::from_utf8(text)?;
-            Ok(Outcome::Returned(Returned { value: Json::parse(text)?, encoding: None }))
+            match vm.text(value, RESULT_BYTES_MAX).await? {
+                Some(text) => ended(vm, text),
+                None => too_large(state),
+            }
         }
         State::ReturnedBytes => {
             let value = vm.take().await?;
@@ -240,13 +267,22 @@ async fn conclude(vm: &mut Vm<'_>, is_module: bool) -> Result<Outcome> {
             let value = Json::string(&BASE64_STANDARD.encode(bytes));
             Ok(Outcome::Returned(Returned { value, encoding: Some(Encoding::Base64) }))
         }
-        State::Threw => {
-            let value = vm.take().await?;
-            let text = vm.text(value, RESULT_BYTES_MAX).await?;
-            let text =
-                text.ok_or_else(|| format_err!("the error is larger than results may be"))?;
-            Ok(thrown(vm, &String::from_utf8_lossy(&text)))
-        }
+    }
+}
+
+/// The outcome of a run that has ended with a text.
+fn ended(vm: &Vm<'_>, text: Vec<u8>) -> Result<Outcome> {
+    if vm.mail()?.state == State::Threw {
+        return Ok(thrown(vm, &String::from_utf8_lossy(&text)));
+    }
+    let value = Json::parse(String::from_utf8(text)?)?;
+    Ok(Outcome::Returned(Returned { value, encoding: None }))
+}
+
+fn too_large(state: State) -> Result<Outcome> {
+    match state {
+        State::Threw => Err(format_err!("the error is larger than results may be")),
+        _ => Ok(result_too_large()),
     }
 }
 

@@ -243,6 +243,61 @@ async fn web_globals_work_or_say_that_they_do_not() {
     returns("const t = setInterval(() => { if (++n === 3) clearInterval(t) }, 1); let n = 0; new Promise(r => setTimeout(() => r(n), 50))", "[]", "3").await;
 }
 
+/// The first runs read the source, and later ones find it read.
+#[tokio::test]
+async fn a_program_runs_alike_however_often_it_has_run() {
+    let sandbox = sandbox();
+    let large = format!(
+        "{}export default () => [f1999(), String(f3).length]",
+        (0..2000)
+            .map(|n| format!("function f{n}() {{ return 'number {n}' }}\n"))
+            .collect::<String>(),
+    );
+    let cases = [
+        ("export default (a, b) => a + b", "[1,2]", r#"{"kind":"returned","value":3}"#),
+        (
+            "let n = 0; const seen = []; export default (a) => [++n, seen.push(a), String(seen)]",
+            "[7]",
+            r#"{"kind":"returned","value":[1,1,"7"]}"#,
+        ),
+        (
+            "const first = await 5; export default async (a) => first + await a",
+            "[1]",
+            r#"{"kind":"returned","value":6}"#,
+        ),
+        ("var n = (globalThis.n ?? 0) + 1; n", "[]", r#"{"kind":"returned","value":1}"#),
+        ("let n = await 1; n + 1", "[]", r#"{"kind":"returned","value":2}"#),
+        (&large, "[]", r#"{"kind":"returned","value":["number 1999",35]}"#),
+        (
+            "export default function f() { throw new TypeError('no') }",
+            "[]",
+            r#"{"kind":"threw","error":{"name":"TypeError","message":"no"}}"#,
+        ),
+        (
+            "throw new Error('at the top'); export default 1",
+            "[]",
+            r#"{"kind":"threw","error":{"name":"Error","message":"at the top"}}"#,
+        ),
+        (
+            "Promise.reject(new Error('unheard')); 1",
+            "[]",
+            r#"{"kind":"threw","error":{"name":"Error","message":"unheard"}}"#,
+        ),
+    ];
+    for (source, args, expected) in cases {
+        let program = program(&sandbox, source, SourceLanguage::JavaScript).await;
+        let mut stacks = std::collections::HashSet::new();
+        for _ in 0..5 {
+            let report = sandbox.run(&program, invocation(args, Arc::default())).await;
+            let outcome = report.expect("runs").outcome;
+            assert_eq!(told(&outcome), expected, "{source}");
+            let Outcome::Threw(error) = outcome else { continue };
+            stacks.insert(error.stack);
+        }
+        assert!(stacks.len() <= 1, "{source}: {stacks:?}");
+    }
+}
+
 #[tokio::test]
 async fn two_runs_share_nothing() {
     let sandbox = sandbox();

@@ -2,6 +2,7 @@
 //! a handle is a `JSValue` on the guest's heap. Those that a run can make many of are freed; the
 //! few others end with the run.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 
 use wasmtime::{
@@ -16,7 +17,7 @@ use runabout_protocol::Outcome;
 /// Where the C API writes lengths.
 const LENGTHS: u32 = layout::SCRATCH + 64;
 
-/// How source is evaluated.
+/// How source is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Evaluation {
     Script,
@@ -26,14 +27,35 @@ pub enum Evaluation {
 }
 
 impl Evaluation {
-    /// QuickJS's `JS_EVAL_*` flags.
+    /// QuickJS's `JS_EVAL_*` flags, with the one that says to read and not to run.
     fn flags(self) -> i32 {
+        const COMPILE_ONLY: i32 = 1 << 5;
+        COMPILE_ONLY
+            | match self {
+                Self::Script => 0,
+                Self::Module => 1,
+                Self::AsyncScript => 1 << 7,
+            }
+    }
+
+    /// What the prelude does with what the evaluation gives.
+    fn entry(self) -> u64 {
         match self {
-            Self::Script => 0,
-            Self::Module => 1,
-            Self::AsyncScript => 1 << 7,
+            Self::Script => layout::SETTLE_VALUE,
+            Self::AsyncScript => layout::ADOPT_VALUE,
+            Self::Module => layout::INVOKE_VALUE,
         }
     }
+}
+
+/// How far a run came in its first call.
+pub enum Begun {
+    /// It has ended with that text, in guest memory.
+    Ended { address: u32, length: u32 },
+    /// The mail tells where it stands.
+    SeeMail,
+    /// It threw, and the exception has not been told to the prelude.
+    Threw,
 }
 
 /// Where the prelude says the run stands.
@@ -53,7 +75,7 @@ pub struct Mail {
 }
 
 macro_rules! exports {
-    ($($name:ident),* $(,)?) => {
+    ($($name:ident $(= $other:literal)?),* $(,)?) => {
         /// The C API's exports, looked up once.
         #[derive(Clone)]
         pub struct Exports {
@@ -69,7 +91,10 @@ macro_rules! exports {
                     let export = module.get_export_index(name);
                     export.ok_or_else(|| format_err!("quickjs.wasm has no export {name}"))
                 };
-                Ok(Self { memory: find("memory")?, $($name: find(stringify!($name))?,)* })
+                Ok(Self {
+                    memory: find("memory")?,
+                    $($name: find([$($other,)? stringify!($name)][0])?,)*
+                })
             }
         }
     };
@@ -89,9 +114,10 @@ exports!(
     qjs_get_undefined,
     qjs_get_value_ptr,
     qjs_is_exception,
-    qjs_is_promise,
     qjs_new_string,
     qjs_new_uint8_array,
+    resolve_module = "JS_ResolveModule",
+    runabout_begin,
     wasm_free,
     wasm_malloc,
 );
@@ -101,7 +127,6 @@ pub struct JsState {
     instance: Instance,
     memory: Memory,
     exports: std::sync::Arc<Exports>,
-    is_async_script: bool,
     /// Rejected promises that nobody has handled yet, by identity: the promise, which keeps the
     /// identity its own, and the reason.
     rejections: HashMap<u32, (u32, u32)>,
@@ -121,14 +146,7 @@ impl JsState {
             .get_module_export(&mut *store, &exports.memory)
             .and_then(Extern::into_memory)
             .ok_or_else(|| format_err!("quickjs.wasm exports no memory"))?;
-        Ok(Self {
-            instance,
-            memory,
-            exports,
-            is_async_script: false,
-            rejections: HashMap::new(),
-            first_rejection: None,
-        })
+        Ok(Self { instance, memory, exports, rejections: HashMap::new(), first_rejection: None })
     }
 }
 
@@ -180,13 +198,9 @@ impl<'a> Vm<'a> {
         self.guest().meter.out_of_memory()
     }
 
-    pub fn is_async_script(&self) -> bool {
-        self.js().is_async_script
-    }
-
     /// Gives `Math.random` a seed of its own: the snapshot's is the same for every run.
     pub fn seed_random(&mut self) -> Result<()> {
-        let seed = getrandom::u64().map_err(|error| format_err!("no randomness: {error}"))?;
+        let seed = seed().map_err(|error| format_err!("no randomness: {error}"))?;
         // The generator never leaves zero.
         self.write(layout::RANDOM_STATE, &seed.max(1).to_le_bytes())
     }
@@ -196,16 +210,83 @@ impl<'a> Vm<'a> {
         self.write(layout::MAIL + 24, &(started_ms as f64).to_le_bytes())
     }
 
-    pub async fn eval(&mut self, source: &[u8], evaluation: Evaluation) -> Result<u32> {
-        self.js_mut().is_async_script = evaluation == Evaluation::AsyncScript;
-        let address = if source.len() < layout::SOURCE_BYTES_MAX as usize {
-            self.write(layout::SOURCE, source)?;
-            layout::SOURCE
-        } else {
-            self.allocate(source, b"\0").await?
+    /// Reads source and runs nothing of it. `None` if it cannot be read; the exception waits.
+    pub async fn compile(&mut self, source: &[u8], evaluation: Evaluation) -> Result<Option<u64>> {
+        let room = self.put_text(source).await?;
+        let params = (room, source.len() as u32, layout::FILE_NAME, evaluation.flags());
+        let handle: u32 = api!(self.qjs_eval(params))?;
+        if room != layout::SOURCE {
+            self.free_room(room).await?;
+        }
+        if self.is_exception(handle).await? {
+            return Ok(None);
+        }
+        let compiled = self.read_u64(handle)?;
+        if evaluation == Evaluation::Module {
+            let failed: i32 = api!(self.resolve_module((layout::CONTEXT, compiled)))?;
+            if failed != 0 {
+                return Ok(None);
+            }
+        }
+        Ok(Some(compiled))
+    }
+
+    /// Evaluates what was compiled, hands it to the prelude with the request, and runs promise jobs
+    /// until there are none.
+    pub async fn begin(
+        &mut self,
+        compiled: u64,
+        evaluation: Evaluation,
+        request: Option<&str>,
+    ) -> Result<Begun> {
+        let (room, request_bytes, argument_count) = match request {
+            Some(request) => (self.put_text(request.as_bytes()).await?, request.len() as u32, 3),
+            None => (0, 0, 1_u32),
         };
-        let params = (address, source.len() as u32, layout::FILE_NAME, evaluation.flags());
-        api!(self.qjs_eval(params))
+        let mut beginning = [0; 32];
+        beginning[..4].copy_from_slice(&room.to_le_bytes());
+        beginning[4..8].copy_from_slice(&request_bytes.to_le_bytes());
+        beginning[8..12].copy_from_slice(&argument_count.to_le_bytes());
+        beginning[16..24].copy_from_slice(&compiled.to_le_bytes());
+        beginning[24..].copy_from_slice(&evaluation.entry().to_le_bytes());
+        self.write(layout::BEGINNING, &beginning)?;
+        let answer: u32 = api!(self.runabout_begin(layout::FRAME))?;
+        match answer {
+            0 => Ok(Begun::SeeMail),
+            // Its own code, or a promise job.
+            1 | 3 => Ok(Begun::Threw),
+            2 => broken(),
+            address => Ok(Begun::Ended { address, length: self.read_u32(layout::TEXT_BYTES)? }),
+        }
+    }
+
+    /// Puts a text where QuickJS can read it, with a zero byte behind it: into the room for short
+    /// ones, if it fits there.
+    async fn put_text(&mut self, text: &[u8]) -> Result<u32> {
+        if text.len() < layout::SOURCE_BYTES_MAX as usize {
+            self.write(layout::SOURCE, text)?;
+            self.write(layout::SOURCE + text.len() as u32, b"\0")?;
+            return Ok(layout::SOURCE);
+        }
+        Box::pin(self.allocate(text, b"\0")).await
+    }
+
+    /// The memory above the stack, which is all that lasts while nothing runs.
+    pub fn heap(&self) -> Result<&[u8]> {
+        let data = self.js().memory.data(&self.store);
+        data.get(layout::HEAP as usize..).ok_or_else(|| format_err!("QuickJS has no heap"))
+    }
+
+    /// The same to write to, `bytes` long. The heap never shrinks.
+    pub async fn heap_of(&mut self, bytes: usize) -> Result<&mut [u8]> {
+        const PAGE_BYTES: usize = 64 << 10;
+        let memory = self.js().memory;
+        let wanted = layout::HEAP as usize + bytes;
+        let lacking = wanted.saturating_sub(memory.data_size(&self.store));
+        if lacking > 0 {
+            memory.grow_async(&mut self.store, lacking.div_ceil(PAGE_BYTES) as u64).await?;
+        }
+        Ok(&mut memory.data_mut(&mut self.store)[layout::HEAP as usize..])
     }
 
     /// Calls one of the prelude's entry points, none of which throws.
@@ -231,9 +312,7 @@ impl<'a> Vm<'a> {
         let value: u32 = api!(self.qjs_call(params))?;
         if self.is_exception(value).await? {
             // A lack of memory or of stack, or a guest that broke what the prelude stands on.
-            bail!(
-                "the run broke its own engine: out of memory, out of stack, or a replaced built-in"
-            );
+            return broken();
         }
         Ok(value)
     }
@@ -255,11 +334,6 @@ impl<'a> Vm<'a> {
 
     pub async fn is_exception(&mut self, value: u32) -> Result<bool> {
         let yes: i32 = api!(self.qjs_is_exception(value))?;
-        Ok(yes != 0)
-    }
-
-    pub async fn is_promise(&mut self, value: u32) -> Result<bool> {
-        let yes: i32 = api!(self.qjs_is_promise(value))?;
         Ok(yes != 0)
     }
 
@@ -338,12 +412,21 @@ impl<'a> Vm<'a> {
     /// A string's UTF-8, `None` if it is longer than `bytes_max`.
     pub async fn text(&mut self, value: u32, bytes_max: usize) -> Result<Option<Vec<u8>>> {
         let (address, length) = self.text_at(value).await?;
-        let text = match length as usize > bytes_max {
-            true => None,
-            false => Some(self.read(address, length)?.to_vec()),
-        };
+        let text = self.text_of((address, length), bytes_max)?;
         self.free_text(address).await?;
         Ok(text)
+    }
+
+    /// A copy of UTF-8 in guest memory, `None` if it is longer than `bytes_max`.
+    pub fn text_of(
+        &self,
+        (address, length): (u32, u32),
+        bytes_max: usize,
+    ) -> Result<Option<Vec<u8>>> {
+        if length as usize > bytes_max {
+            return Ok(None);
+        }
+        Ok(Some(self.read(address, length)?.to_vec()))
     }
 
     /// The first bytes of a string's UTF-8, `bytes_max` at the most.
@@ -442,6 +525,12 @@ impl<'a> Vm<'a> {
         data.get(start..end).ok_or_else(|| format_err!("an address outside memory"))
     }
 
+    fn read_u64(&self, address: u32) -> Result<u64> {
+        let mut word = [0; 8];
+        word.copy_from_slice(self.read(address, 8)?);
+        Ok(u64::from_le_bytes(word))
+    }
+
     fn read_u32(&self, address: u32) -> Result<u32> {
         let mut word = [0; 4];
         word.copy_from_slice(self.read(address, 4)?);
@@ -452,4 +541,27 @@ impl<'a> Vm<'a> {
         let memory = self.js().memory;
         Ok(memory.write(&mut self.store, address as usize, bytes)?)
     }
+}
+
+fn broken<T>() -> Result<T> {
+    bail!("the run broke its own engine: out of memory, out of stack, or a replaced built-in")
+}
+
+/// A seed that nobody else gets. Drawn from the system by the handful, as each drawing takes longer
+/// than it takes to use what was drawn.
+fn seed() -> std::result::Result<u64, getrandom::Error> {
+    const SEEDS: usize = 32;
+    thread_local! {
+        static DRAWN: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+    }
+    DRAWN.with_borrow_mut(|drawn| {
+        if let Some(seed) = drawn.pop() {
+            return Ok(seed);
+        }
+        let mut bytes = [0; SEEDS * 8];
+        getrandom::fill(&mut bytes)?;
+        let (words, _) = bytes.as_chunks::<8>();
+        drawn.extend(words.iter().map(|word| u64::from_le_bytes(*word)));
+        drawn.pop().map_or_else(getrandom::u64, Ok)
+    })
 }
