@@ -1,5 +1,6 @@
 //! Measures a run and decides when it must stop: time, processor time, memory.
 
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
@@ -15,6 +16,13 @@ const TABLE_ELEMENT_BYTES: u64 = 8;
 
 /// A memory that is to be larger leads its run away from the thread of its caller first.
 const VISITING_MEMORY_BYTES_MAX: usize = 4 << 20;
+
+/// A run that ends this soon after it was asked for, on the thread of its caller, is taken to have
+/// had its processor all the time.
+const SHORT_VISIT_NS: u64 = 200_000;
+
+/// How old a reading of a thread's clock may be where it need not be exact.
+const READING_AGE_MAX: Duration = Duration::from_millis(1);
 
 /// Why a run was stopped from outside. It travels through the guest as a trap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +95,7 @@ pub struct Meter {
     /// The run is on the thread of its caller, and leaves it at its first tick.
     visiting: AtomicBool,
     cpu_ns: AtomicU64,
+    /// When the slice under way began, by the thread's clock.
     slice_began_ns: AtomicU64,
     memory_bytes: AtomicU64,
     memory_peak_bytes: AtomicU64,
@@ -142,6 +151,11 @@ impl Meter {
 
     pub fn move_in(&self) {
         self.visiting.store(false, Relaxed);
+    }
+
+    /// Called on the thread of the caller, where a short run begins and ends.
+    pub fn begin_visit(&self) {
+        self.slice_began_ns.store(recent_thread_cpu_ns(), Relaxed);
     }
 
     /// Called on the thread that is about to drive the run.
@@ -221,9 +235,13 @@ impl Meter {
 
     /// What was used until now. Called on the thread that drives the run.
     pub fn usage(&self) -> Usage {
+        let wall_ns = self.started.elapsed().as_nanos() as u64;
+        // A run that has ended so soon hardly ever lost its thread to others.
+        let is_short = self.is_visiting() && wall_ns < SHORT_VISIT_NS;
+        let cpu_ns = if is_short { wall_ns } else { self.cpu_now_ns() };
         Usage {
-            cpu_ms: Some(rounded_ms(self.cpu_now_ns())),
-            wall_ms: rounded_ms(self.started.elapsed().as_nanos() as u64),
+            cpu_ms: Some(rounded_ms(cpu_ns)),
+            wall_ms: rounded_ms(wall_ns),
             memory_peak_bytes: Some(self.memory_peak_bytes.load(Relaxed)),
             ran_on: None,
         }
@@ -239,6 +257,27 @@ impl Drop for Meter {
 /// To the microsecond.
 fn rounded_ms(ns: u64) -> f64 {
     (ns / 1_000) as f64 / 1_000.0
+}
+
+thread_local! {
+    /// A reading of the thread's clock, and when it was taken.
+    static LAST_READING: Cell<Option<(Instant, u64)>> = const { Cell::new(None) };
+}
+
+/// Processor time of this thread, from a reading of the last millisecond: reading the clock takes as
+/// long as a tenth of a short run. The thread is taken to have run ever since, so that a run is never
+/// charged for what it did not use, and is let off a millisecond at the most.
+fn recent_thread_cpu_ns() -> u64 {
+    let now = Instant::now();
+    if let Some((then, cpu_ns)) = LAST_READING.get() {
+        let since = now.saturating_duration_since(then);
+        if since < READING_AGE_MAX {
+            return cpu_ns + since.as_nanos() as u64;
+        }
+    }
+    let cpu_ns = thread_cpu_ns();
+    LAST_READING.set(Some((now, cpu_ns)));
+    cpu_ns
 }
 
 fn thread_cpu_ns() -> u64 {

@@ -28,15 +28,14 @@ pub async fn run(
     let meter = Arc::new(Meter::new(invocation.limits, cancel, inner.memory.clone()));
     let _abandon = AbandonOnDrop(meter.clone());
 
-    let whole = supervised(inner.clone(), program.clone(), invocation, meter.clone());
-    let mut whole = Box::pin(whole);
-    meter.begin_slice();
+    meter.begin_visit();
+    let mut whole = Box::pin(supervised(inner.clone(), program.clone(), invocation, meter.clone()));
     // Whatever it waits for, it is polled again on a compute thread.
     let first = whole.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-    meter.end_slice();
     if let Poll::Ready(report) = first {
         return report;
     }
+    meter.end_slice();
     meter.move_in();
     let report = inner.executor.spawn(whole, meter).await;
     report.ok_or_else(|| Error::Engine("the run failed inside the sandbox".to_owned()))?
@@ -104,7 +103,8 @@ async fn execute(
         }
         Kind::Wasi(pre) => {
             let input = wasi::Input::read(&args, stdin.as_ref())?;
-            Ok(wasi::run(&mut store(inner, guest), pre, input).await)
+            // On the heap: it is large, and runs of other kinds would carry its room about.
+            Ok(Box::pin(wasi::run(&mut store(inner, guest), pre, input)).await)
         }
     }
 }
