@@ -47,6 +47,7 @@ enum Task {
         /// Handed to the measuring program; `-- --help` shows what it understands.
         #[arg(last = true)]
         options: Vec<String>,
+    },
     /// Kill a node many times while clients work with it, and account for every task.
     Crash {
         /// How many times.

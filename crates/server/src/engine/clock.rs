@@ -42,8 +42,12 @@ impl Clock {
 
     /// The moment at which the wall clock will show a time, by what it shows now.
     pub(super) fn moment(&self, at: Timestamp) -> Moment {
-        let ahead_ms = at.as_millisecond().saturating_sub(Timestamp::now().as_millisecond());
-        Moment(self.now().0.saturating_add_signed(ahead_ms))
+        // To the nanosecond, and rounded up: what is to begin at a time begins no earlier.
+        let passed_ns = i128::try_from(self.began.elapsed().as_nanos()).unwrap_or(i128::MAX);
+        let ahead_ns = at.as_nanosecond() - Timestamp::now().as_nanosecond();
+        let ms = passed_ns.saturating_add(ahead_ns).div_euclid(1_000_000).saturating_add(1);
+        let ms = i64::try_from(ms).unwrap_or(if ms < 0 { i64::MIN } else { i64::MAX });
+        Moment(self.began_ms.saturating_add_signed(ms))
     }
 }
 
@@ -57,6 +61,19 @@ mod tests {
         let moment = clock.now().after_ms(60_000);
         let back = clock.moment(clock.timestamp(moment));
         assert!(moment.0.abs_diff(back.0) <= 5, "{moment:?} became {back:?}");
+    }
+
+    #[test]
+    fn the_moment_of_a_time_does_not_come_before_it() {
+        let clock = Clock::start();
+        for _ in 0..200 {
+            let at = Timestamp::now() + SignedDuration::from_micros(1_300);
+            let moment = clock.moment(at);
+            while clock.now() < moment {
+                std::hint::spin_loop();
+            }
+            assert!(Timestamp::now() >= at);
+        }
     }
 
     #[test]
