@@ -30,14 +30,6 @@ const SOURCE_BYTES_MAX: usize = 64 << 10;
 /// The mailbox: eight numbers, of which four are used.
 const MAIL_BYTES: usize = 64;
 
-/// Gaps in the heap are filled by allocations of these sizes, in this step. Larger ones are rarely
-/// asked for by a short run.
-const GAP_BYTES_MAX: usize = 8 << 10;
-const GAP_BYTES_STEP: usize = 8;
-
-/// Free memory in one piece at the end of the heap, so that a short run need not ask for more.
-const FREE_BYTES: usize = 128 << 10;
-
 /// Garbage is first looked for when the heap has this size. A short run never gets there.
 const GC_THRESHOLD_BYTES: i32 = 8 << 20;
 
@@ -175,7 +167,6 @@ fn initialise(guest: &mut Guest<'_>, prelude: &str, random_state: u32) -> Result
         guest.call::<(), i32>("qjs_execute_pending_job", ())?;
     }
     guest.call::<(), ()>("qjs_run_gc", ())?;
-    guest.fill_gaps()?;
     guest.call::<i32, ()>("qjs_set_gc_threshold", GC_THRESHOLD_BYTES)?;
     Ok(layout)
 }
@@ -217,26 +208,6 @@ impl<'a> Guest<'a> {
         }
         self.memory.write(&mut *self.store, address as usize, bytes)?;
         Ok(address)
-    }
-
-    /// Fills the gaps that initialising left between what lasts. What a run allocates then lies close
-    /// together behind it, and fewer pages are written to and have to be set back after the run.
-    fn fill_gaps(&mut self) -> Result<()> {
-        // What lies beyond it was never used.
-        let end = self.call::<i32, i32>("wasm_malloc", FREE_BYTES as i32)?;
-        for size in (1..=GAP_BYTES_MAX / GAP_BYTES_STEP).rev().map(|step| step * GAP_BYTES_STEP) {
-            loop {
-                let address = self.call::<i32, i32>("wasm_malloc", size as i32)?;
-                if address == 0 {
-                    bail!("QuickJS is out of memory while it is initialised");
-                }
-                if address > end {
-                    self.call::<i32, ()>("wasm_free", address)?;
-                    break;
-                }
-            }
-        }
-        self.call::<i32, ()>("wasm_free", end)
     }
 
     /// Finds the state of `Math.random` by what it does: the one word of memory that a call
