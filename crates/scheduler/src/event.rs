@@ -63,9 +63,9 @@ pub enum Event {
     Submit(Vec<Submission>),
     /// A task of an earlier life of the node is taken up again.
     Restore(Restored),
-    /// A submission could not be stored. None of its effects was performed, so a slot it was
-    /// given is free at once.
-    Retract(TaskId),
+    /// Submissions could not be stored. None of their effects was performed, so slots they were
+    /// given are free at once, for others.
+    Retract(Vec<TaskId>),
     /// Somebody asks for a task to end.
     Cancel(TaskId),
     /// Somebody asks for a task to be forgotten, finished or not.

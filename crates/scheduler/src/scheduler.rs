@@ -127,7 +127,7 @@ impl Scheduler {
         match event {
             Event::Submit(submissions) => self.submit(&submissions, turn),
             Event::Restore(restored) => self.restore(restored, turn),
-            Event::Retract(task) => self.retract(task),
+            Event::Retract(tasks) => tasks.into_iter().for_each(|task| self.retract(task)),
             Event::Cancel(task) => self.cancel(task, turn),
             Event::Delete(task) => self.delete(task, turn),
             Event::WorkerJoined { worker, slots, capabilities } => {

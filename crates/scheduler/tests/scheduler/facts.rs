@@ -366,9 +366,20 @@ fn a_retracted_submission_frees_its_slot_for_the_next() {
     let mut world = World::with_slots(1);
     world.submit(1);
     world.submit(2);
-    let step = world.step(Event::Retract(task(1)));
+    let step = world.step(Event::Retract(vec![task(1)]));
     assert_eq!(step.effects, [Effect::Run(lease(1, 2, 1))]);
     assert!(!world.scheduler.is_unfinished(task(1)));
+}
+
+#[test]
+fn submissions_that_are_retracted_together_do_not_begin_in_each_others_slots() {
+    let mut world = World::with_slots(1);
+    for n in 1..=3 {
+        world.submit(n);
+    }
+    let step = world.step(Event::Retract(vec![task(1), task(2)]));
+    assert_eq!(step.writes, [Write::AttemptBegan { lease: lease(1, 3, 1), at: world.now }]);
+    assert_eq!(step.effects, [Effect::Run(lease(1, 3, 1))]);
 }
 
 #[test]

@@ -6,14 +6,15 @@ use crate::world::{World, returned, submission, task, timed_out, worker};
 use proptest::prelude::*;
 use runabout_protocol::{Attempt, Language, Outcome, TaskId, WorkerId};
 use runabout_scheduler::{
-    Capabilities, Effect, Event, Lease, Moment, Rules, Step, Submission, Write,
+    Capabilities, Effect, Event, Lease, Moment, Restored, Rules, Share, Step, Submission, Write,
 };
 
 /// Something that may happen. Numbers pick among what is there at that moment.
 #[derive(Clone, Debug)]
-enum Happening {
+pub enum Happening {
     Submit {
         priority: i32,
+        share: u64,
         language: u8,
         max_attempts: u32,
         later_ms: u64,
@@ -43,9 +44,9 @@ enum Happening {
 fn happening() -> impl Strategy<Value = Happening> {
     use Happening::*;
     prop_oneof![
-        6 => (-2..3i32, 0..3u8, 1..4u32, 0..3_000u64).prop_map(
-            |(priority, language, max_attempts, later_ms)| Submit {
-                priority, language, max_attempts, later_ms: later_ms.saturating_sub(2_000)
+        6 => (-1..2i32, 0..3u64, 0..3u8, 1..4u32, 0..3_000u64).prop_map(
+            |(priority, share, language, max_attempts, later_ms)| Submit {
+                priority, share, language, max_attempts, later_ms: later_ms.saturating_sub(2_000)
             }
         ),
         1 => Just(Retract),
@@ -62,37 +63,86 @@ fn happening() -> impl Strategy<Value = Happening> {
     ]
 }
 
-/// What a careful onlooker knows, from writes and effects alone.
+/// What a careful onlooker knows, from events, writes and effects alone.
 #[derive(Default)]
-struct Onlooker {
+pub struct Onlooker {
     submitted: u128,
     joined: u128,
-    /// Slots of each worker that is there.
-    slots: BTreeMap<WorkerId, u32>,
+    /// Slots of each worker that is there, and what it can run.
+    slots: BTreeMap<WorkerId, (u32, Capabilities)>,
     /// Sent, and neither finished nor closed.
     held: BTreeSet<Lease>,
     /// The attempt of each task that has begun and not ended.
     open: BTreeMap<TaskId, Attempt>,
     newest: BTreeMap<TaskId, Attempt>,
+    /// What was submitted of each task that has not ended; `ready_at` is the latest.
+    unfinished: BTreeMap<TaskId, Submission>,
+    /// Failed and lost attempts of those that were queued again.
+    again: BTreeMap<TaskId, (u32, u32)>,
+    /// Of the unfinished ones, those that could begin at once.
+    ready: BTreeSet<TaskId>,
     ended: BTreeSet<TaskId>,
     gone: BTreeSet<TaskId>,
 }
 
 impl Onlooker {
-    fn look(&mut self, step: &Step) {
+    /// Lets something happen, and looks at what comes of it.
+    fn step(&mut self, world: &mut World, event: Event) {
+        if let Event::Tick = event {
+            let is_due = |(_, it): &(&TaskId, &Submission)| it.ready_at <= world.now;
+            let due = self.unfinished.iter().filter(is_due).map(|(task, _)| *task);
+            self.ready.extend(due.filter(|task| !self.open.contains_key(task)));
+        }
+        if let Event::Submit(submissions) = &event {
+            for submission in submissions {
+                self.unfinished.insert(submission.task, *submission);
+                self.waits(submission.task, world.now);
+            }
+        }
+        let step = world.step(event);
+        self.look(&step, world.now);
+    }
+
+    /// The node crashes, and the next one takes up what was written.
+    pub fn crash(&mut self, world: &mut World) {
+        *world = World { now: world.now, ..World::new(Rules::default()) };
+        self.slots.clear();
+        self.held.clear();
+        self.ready.clear();
+        // Ids are in the order of submission.
+        for (task, submission) in self.unfinished.clone() {
+            let (failures, lost) = self.again.get(&task).copied().unwrap_or_default();
+            let attempt = self.newest.get(&task).copied().unwrap_or_default();
+            let running = self.open.contains_key(&task);
+            if !running {
+                self.waits(task, world.now);
+            }
+            let restored = Restored { submission, attempt, failures, lost, running };
+            self.step(world, Event::Restore(restored));
+        }
+    }
+
+    fn waits(&mut self, task: TaskId, now: Moment) {
+        if self.unfinished[&task].ready_at <= now {
+            self.ready.insert(task);
+        }
+    }
+
+    fn look(&mut self, step: &Step, now: Moment) {
         for write in &step.writes {
-            self.look_at_write(write);
+            self.look_at_write(write, now);
         }
         for effect in &step.effects {
             self.look_at_effect(*effect);
         }
     }
 
-    fn look_at_write(&mut self, write: &Write) {
+    fn look_at_write(&mut self, write: &Write, now: Moment) {
         match write {
             Write::AttemptBegan { lease, .. } => {
                 let Lease { task, attempt, .. } = *lease;
-                assert!(!self.ended.contains(&task) && !self.gone.contains(&task));
+                self.look_at_choice(*lease);
+                assert!(self.ready.remove(&task), "{task} begins before its time");
                 assert_eq!(self.open.insert(task, attempt), None, "{task} runs twice");
                 let before = self.newest.insert(task, attempt).unwrap_or_default();
                 assert_eq!(attempt.0, before.0 + 1);
@@ -100,16 +150,55 @@ impl Onlooker {
             Write::AttemptEnded { task, attempt, .. } => {
                 assert_eq!(self.open.remove(task), Some(*attempt));
             }
-            Write::TaskQueued { task, .. } => assert!(!self.open.contains_key(task)),
+            Write::TaskQueued { task, ready_at, failures, lost } => {
+                assert!(!self.open.contains_key(task));
+                self.again.insert(*task, (*failures, *lost));
+                self.unfinished.get_mut(task).expect("unfinished").ready_at = *ready_at;
+                self.waits(*task, now);
+            }
             Write::TaskEnded { task, .. } => {
                 assert!(self.ended.insert(*task), "{task} has two outcomes");
                 assert!(!self.open.contains_key(task));
+                self.forget_task(*task);
             }
             Write::TaskDeleted(task) => {
-                self.open.remove(task);
                 self.gone.insert(*task);
+                self.forget_task(*task);
             }
         }
+    }
+
+    fn forget_task(&mut self, task: TaskId) {
+        self.open.remove(&task);
+        self.ready.remove(&task);
+        self.unfinished.remove(&task);
+    }
+
+    /// Whoever begins goes before all others that the same worker could have run.
+    fn look_at_choice(&self, lease: Lease) {
+        let first = &self.unfinished[&lease.task];
+        let (_, capabilities) = self.slots[&lease.worker];
+        assert!(capabilities.contains(first.language), "{} cannot run there", lease.task);
+        let others = self.ready.iter().filter(|task| **task != lease.task);
+        for other in others.map(|task| &self.unfinished[task]) {
+            if !capabilities.contains(other.language) || other.priority < first.priority {
+                continue;
+            }
+            assert_eq!(other.priority, first.priority, "{} has priority", other.task);
+            if other.share == first.share {
+                assert!(first.task < other.task, "{} was submitted earlier", other.task);
+            } else {
+                let (taken, others) = (self.slots_of(first), self.slots_of(other));
+                assert!(taken <= others, "{} holds fewer slots", other.task);
+            }
+        }
+    }
+
+    /// How many of the same priority and share are under way.
+    fn slots_of(&self, submission: &Submission) -> usize {
+        let open = self.open.keys().map(|task| &self.unfinished[task]);
+        let claim = |it: &Submission| (it.priority, it.share);
+        open.filter(|it| claim(it) == claim(submission)).count()
     }
 
     fn look_at_effect(&mut self, effect: Effect) {
@@ -117,7 +206,7 @@ impl Onlooker {
             Effect::Run(lease) => {
                 assert!(self.held.insert(lease));
                 let busy = self.held.iter().filter(|it| it.worker == lease.worker).count();
-                assert!(busy <= self.slots[&lease.worker] as usize, "more runs than slots");
+                assert!(busy <= self.slots[&lease.worker].0 as usize, "more runs than slots");
             }
             Effect::Stop(lease) => assert!(self.held.contains(&lease)),
             Effect::Close(worker) => self.forget(worker),
@@ -133,13 +222,14 @@ impl Onlooker {
     /// Turns a happening into an event, as the world stands now.
     fn event(&mut self, happening: Happening, now: Moment) -> Option<Event> {
         Some(match happening {
-            Happening::Submit { priority, language, max_attempts, later_ms } => {
+            Happening::Submit { priority, share, language, max_attempts, later_ms } => {
                 self.submitted += 1;
                 let language =
                     [Language::Js, Language::Wasm, Language::Wasi][usize::from(language)];
                 let ready_at = now.after_ms(later_ms);
                 let plain = submission(self.submitted);
-                let it = Submission { priority, language, max_attempts, ready_at, ..plain };
+                let share = Share(share);
+                let it = Submission { priority, share, language, max_attempts, ready_at, ..plain };
                 Event::Submit(vec![it])
             }
             Happening::Retract => return None,
@@ -149,9 +239,9 @@ impl Onlooker {
             Happening::Join { slots, only_js } => {
                 self.joined += 1;
                 let worker = worker(self.joined);
-                self.slots.insert(worker, slots);
                 let js = Capabilities::of(&[Language::Js]);
                 let capabilities = if only_js { js } else { Capabilities::all() };
+                self.slots.insert(worker, (slots, capabilities));
                 Event::WorkerJoined { worker, slots, capabilities }
             }
             Happening::Leave(which) => {
@@ -183,34 +273,52 @@ impl Onlooker {
     fn retract(&mut self, world: &mut World) {
         self.submitted += 1;
         let id = task(self.submitted);
-        let hidden = world.submit(self.submitted);
-        let is_its = |effect: &Effect| matches!(effect, Effect::Run(it) if it.task == id);
-        let others: Vec<_> = hidden.effects.into_iter().filter(|it| !is_its(it)).collect();
-        let step = world.step(Event::Retract(id));
-        let seen =
-            |write: &Write| !matches!(write, Write::AttemptBegan { lease, .. } if lease.task == id);
-        let mut writes = hidden.writes;
-        writes.retain(seen);
-        self.look(&Step { writes, effects: others });
-        self.look(&step);
+        self.step(world, Event::Submit(vec![submission(self.submitted)]));
+        // Nobody has heard of it.
+        self.forget_task(id);
+        self.held.retain(|lease| lease.task != id);
         self.gone.insert(id);
+        self.step(world, Event::Retract(vec![id]));
     }
 
-    /// Good workers come, and every attempt succeeds.
-    fn settle(&mut self, world: &mut World) {
+    /// Lets one thing happen.
+    pub fn happen(&mut self, world: &mut World, happening: Happening) {
+        match happening {
+            Happening::Wait(ms) => world.now = world.now.after_ms(ms),
+            Happening::Retract => self.retract(world),
+            _ => {}
+        }
+        if let Some(event) = self.event(happening, world.now) {
+            self.step(world, event);
+        }
+        assert_eq!(world.scheduler.running(), self.open.len() as u64);
+        let queued = self.unfinished.len() - self.open.len();
+        assert_eq!(world.scheduler.queued(), queued as u64);
+    }
+
+    /// Good workers come, every attempt succeeds, and every task has its end.
+    pub fn settle(&mut self, world: &mut World) {
         let event = self.event(Happening::Join { slots: 3, only_js: false }, world.now);
-        self.look(&world.step(event.expect("a worker")));
+        self.step(world, event.expect("a worker"));
         for _ in 0..10_000 {
             if let Some(lease) = self.held.pop_first() {
-                self.look(&world.step(finished(lease, returned())));
+                self.step(world, finished(lease, returned()));
             } else if let Some(at) = world.scheduler.next_alarm() {
                 world.now = world.now.max(at);
-                self.look(&world.step(Event::Tick));
+                self.step(world, Event::Tick);
             } else {
-                return;
+                return self.look_back(world);
             }
         }
         panic!("it does not come to rest");
+    }
+
+    fn look_back(&self, world: &World) {
+        assert_eq!((world.scheduler.queued(), world.scheduler.running()), (0, 0));
+        for n in 1..=self.submitted {
+            let accounted = self.ended.contains(&task(n)) || self.gone.contains(&task(n));
+            assert!(accounted, "task {n} has no end");
+        }
     }
 }
 
@@ -225,27 +333,14 @@ fn pick<T>(mut among: impl ExactSizeIterator<Item = T>, which: usize) -> Option<
 
 proptest! {
     #[test]
-    fn every_task_ends_once_and_no_slot_is_used_twice(
+    fn every_task_ends_once_no_slot_is_used_twice_and_nobody_is_passed_over(
         happenings in prop::collection::vec(happening(), 0..200)
     ) {
         let mut world = World::new(Rules::default());
         let mut onlooker = Onlooker::default();
         for happening in happenings {
-            match happening {
-                Happening::Wait(ms) => world.now = world.now.after_ms(ms),
-                Happening::Retract => onlooker.retract(&mut world),
-                _ => {}
-            }
-            if let Some(event) = onlooker.event(happening, world.now) {
-                onlooker.look(&world.step(event));
-            }
-            prop_assert_eq!(world.scheduler.running(), onlooker.open.len() as u64);
+            onlooker.happen(&mut world, happening);
         }
         onlooker.settle(&mut world);
-        prop_assert_eq!((world.scheduler.queued(), world.scheduler.running()), (0, 0));
-        for n in 1..=onlooker.submitted {
-            let accounted = onlooker.ended.contains(&task(n)) || onlooker.gone.contains(&task(n));
-            prop_assert!(accounted, "task {} has no end", n);
-        }
     }
 }

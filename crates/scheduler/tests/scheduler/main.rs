@@ -2,4 +2,5 @@
 
 mod facts;
 mod invariants;
+mod simulation;
 mod world;

@@ -1,7 +1,7 @@
 //! What one turn of the loop has gathered: facts to write in one transaction, and what is to be
 //! done and answered after it.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use runabout_protocol::{TaskId, Trust};
 use runabout_scheduler::{Effect, Lease, Write as Decision};
@@ -41,7 +41,7 @@ impl Batch {
     }
 
     /// Refuses every request, and returns the tasks that were submitted with them.
-    pub(super) fn refuse_all(&mut self, refused: &Refused) -> HashSet<TaskId> {
+    pub(super) fn refuse_all(&mut self, refused: &Refused) -> BTreeSet<TaskId> {
         let refuse = |Answer { reply, submitted, .. }| {
             drop(reply.send(Err(refused.clone())));
             submitted
@@ -50,7 +50,7 @@ impl Batch {
     }
 
     /// Drops what was to be written and done about these tasks, of which nobody has heard yet.
-    pub(super) fn forget(&mut self, tasks: &HashSet<TaskId>) {
+    pub(super) fn forget(&mut self, tasks: &BTreeSet<TaskId>) {
         self.writes.retain(|write| !tasks.contains(&write.task()));
         self.effects.retain(|effect| !about(effect).is_some_and(|task| tasks.contains(&task)));
     }

@@ -8,13 +8,14 @@ use runabout_protocol::{Progress, TaskId, Trust, WorkerToServer};
 use runabout_scheduler::{Effect, Event, Lease, Restored, Rules, Scheduler, Step, Submission};
 use runabout_store::{self as store, TaskStore, UnfinishedTask, Write};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::sleep_until;
 
 use super::batch::{self, Answer, Batch};
 use super::clock::Clock;
 use super::inputs::Inputs;
 use super::keyed::Keyed;
 use super::own_worker::OwnWorker;
+#[cfg(test)]
+use super::sessions::Session;
 use super::sessions::{Report, Sessions};
 use super::shared::Shared;
 use super::shares::Shares;
@@ -22,6 +23,8 @@ use super::waiters::Waiters;
 use super::{EngineConfig, Refused, SubmissionKey};
 use crate::events::{Events, Facts, Said};
 use crate::metrics::EngineMeasures;
+#[cfg(test)]
+use {runabout_protocol::WorkerId, runabout_scheduler::Capabilities};
 
 /// Reports that may wait for the loop; workers that have more to say wait to say it.
 const REPORTS_MAX: usize = 256;
@@ -49,6 +52,12 @@ pub(super) enum Request {
     Wait { task: TaskId, waiter: oneshot::Sender<()> },
     /// Put back what runs, and end.
     Stop { done: oneshot::Sender<()> },
+    /// Give work to a worker from now on.
+    #[cfg(test)]
+    Join { worker: WorkerId, session: Session, slots: u32, capabilities: Capabilities },
+    /// A worker's session has ended.
+    #[cfg(test)]
+    Leave { worker: WorkerId },
 }
 
 /// Why the loop cannot go on.
@@ -86,7 +95,8 @@ pub(super) struct Driver {
 impl Driver {
     pub(super) fn new(
         config: &EngineConfig,
-        (store, shared, events): (Arc<dyn TaskStore>, Arc<Shared>, Arc<Events>),
+        (store, clock): (Arc<dyn TaskStore>, Clock),
+        (shared, events): (Arc<Shared>, Arc<Events>),
         requests: mpsc::Receiver<Request>,
     ) -> Self {
         let (reports_sender, reports) = mpsc::channel(REPORTS_MAX);
@@ -96,7 +106,7 @@ impl Driver {
             ..Rules::default()
         };
         Self {
-            clock: Clock::start(),
+            clock,
             scheduler: Scheduler::new(rules),
             shares: Shares::by(config.fair_label.clone()),
             store,
@@ -169,10 +179,10 @@ impl Driver {
 
     /// Waits for something to happen.
     async fn receive(&mut self) {
-        let alarm = self.scheduler.next_alarm().map(|moment| self.clock.instant(moment));
+        let alarm = self.scheduler.next_alarm().map(|moment| self.clock.sleep_until(moment));
         let alarm_rings = async {
             match alarm {
-                Some(at) => sleep_until(at).await,
+                Some(sleep) => sleep.await,
                 None => std::future::pending().await,
             }
         };
@@ -202,7 +212,7 @@ impl Driver {
         }
     }
 
-    fn take_request(&mut self, request: Request) {
+    pub(super) fn take_request(&mut self, request: Request) {
         match request {
             Request::Submit { tasks, key: None, reply } => {
                 self.submit(tasks, reply);
@@ -222,6 +232,12 @@ impl Driver {
                 self.stopping.push(done);
                 self.step(Event::Stop);
             }
+            #[cfg(test)]
+            Request::Join { worker, session, slots, capabilities } => {
+                self.join(worker, session, slots, capabilities);
+            }
+            #[cfg(test)]
+            Request::Leave { worker } => self.close(worker),
         }
     }
 
@@ -294,7 +310,7 @@ impl Driver {
                 self.batch.writes.push(Write::Checkpoint { task, checkpoint });
             }
             WorkerToServer::Log { seq, stream, text, .. } => {
-                let at = jiff::Timestamp::now();
+                let at = self.clock.wall();
                 self.batch.writes.push(Write::Log { task, attempt, seq, at, stream, text });
             }
             WorkerToServer::Finished { outcome, mut usage, output_truncated, .. } => {

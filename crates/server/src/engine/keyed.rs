@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use runabout_store::{self as store, Submission, Write};
 
 use super::batch::Answer;
@@ -56,7 +55,7 @@ impl Driver {
             let ids: Vec<_> = tasks.iter().map(|task| task.id).collect();
             if self.submit(tasks, reply) {
                 let SubmissionKey { key, fingerprint } = key;
-                let at = Timestamp::now();
+                let at = self.clock.wall();
                 let submission = Arc::new(Submission { key, fingerprint, tasks: ids, at });
                 self.batch.writes.push(Write::Submitted(Arc::clone(&submission)));
                 known.insert(submission.key.clone(), submission);

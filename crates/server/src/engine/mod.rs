@@ -12,6 +12,8 @@ mod perform;
 mod sessions;
 mod shared;
 mod shares;
+#[cfg(test)]
+mod simulation;
 mod spool;
 mod stall;
 mod submit;
@@ -32,6 +34,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::events::Events;
+use clock::Clock;
 use driver::{Driver, Reply, Request};
 use own_worker::OwnWorker;
 use shared::Shared;
@@ -63,7 +66,7 @@ pub async fn start(
     sandbox: Sandbox,
 ) -> Result<(Engine, EngineTask), store::Error> {
     let slots = config.slots;
-    let (engine, mut driver) = Engine::new(&config, Arc::clone(&store));
+    let (engine, mut driver) = Engine::new(&config, Arc::clone(&store), Clock::start());
     driver.recover().await?;
     if slots > 0 {
         let reports = driver.reports();
@@ -91,12 +94,12 @@ impl Drop for EngineTask {
 }
 
 impl Engine {
-    fn new(config: &EngineConfig, store: Arc<dyn TaskStore>) -> (Self, Driver) {
+    fn new(config: &EngineConfig, store: Arc<dyn TaskStore>, clock: Clock) -> (Self, Driver) {
         let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
         let shared = Arc::new(Shared::default());
         let events = Arc::new(Events::new());
-        let world = (Arc::clone(&store), Arc::clone(&shared), Arc::clone(&events));
-        let driver = Driver::new(config, world, inbox);
+        let seen = (Arc::clone(&shared), Arc::clone(&events));
+        let driver = Driver::new(config, (Arc::clone(&store), clock), seen, inbox);
         (Self { requests, shared, events, store }, driver)
     }
 

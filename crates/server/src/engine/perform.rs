@@ -78,7 +78,7 @@ impl Driver {
     }
 
     /// Ends a worker's session, whoever noticed first that it does not obey.
-    fn close(&mut self, worker: WorkerId) {
+    pub(super) fn close(&mut self, worker: WorkerId) {
         let Some(session) = self.sessions.remove(worker) else { return };
         tracing::warn!(%worker, ran_on = session.ran_on, "a worker did not obey and is closed");
         let was_own = session.trust == Trust::Node;

@@ -2,11 +2,9 @@
 //! not durable, and goes on when there is room again.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use runabout_scheduler::Event;
+use runabout_scheduler::{Event, Moment};
 use runabout_store as store;
-use tokio::time::{Instant, sleep_until};
 
 use super::Refused;
 use super::batch::Batch;
@@ -14,7 +12,7 @@ use super::driver::{Driver, Halted, Request};
 use super::waiters::Waiters;
 
 /// How long to wait before what could not be written is tried again.
-const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
+const TRY_AGAIN_AFTER_MS: u64 = 1_000;
 
 impl Driver {
     /// Makes a turn's writes durable. What cannot be refused any more, such as the end of an
@@ -31,7 +29,8 @@ impl Driver {
                 Err(store::Error::Failed(reason)) => return Err(Halted(reason)),
                 Err(error) => refused = error.into(),
             }
-            self.refuse_until(Instant::now() + TRY_AGAIN_AFTER, &refused).await;
+            let until = self.clock.now().after_ms(TRY_AGAIN_AFTER_MS);
+            self.refuse_until(until, &refused).await;
             if !self.stopping.is_empty() {
                 // The next life of the node finds it as after a crash.
                 return Err(Halted("stopped while the store could not be written to".to_owned()));
@@ -59,19 +58,21 @@ impl Driver {
             return Err(Halted(reason));
         }
         batch.forget(&submitted);
-        for task in submitted {
-            self.inputs.forget(task);
-            self.step(Event::Retract(task));
+        for task in &submitted {
+            self.inputs.forget(*task);
         }
+        self.step(Event::Retract(submitted.into_iter().collect()));
         // Slots that are free again were given to others.
         batch.append(std::mem::take(&mut self.batch));
         Ok(())
     }
 
-    async fn refuse_until(&mut self, until: Instant, refused: &Refused) {
+    async fn refuse_until(&mut self, until: Moment, refused: &Refused) {
+        let mut sleep = self.clock.sleep_until(until);
         loop {
             tokio::select! {
-                () = sleep_until(until) => return,
+                biased;
+                () = &mut sleep => return,
                 Some(request) = self.requests.recv() => self.refuse(request, refused),
             }
         }
@@ -100,6 +101,8 @@ impl Driver {
             // An end that could not be written yet is told after it was.
             Request::Wait { task, waiter } => self.wait(task, waiter),
             Request::Stop { done } => self.stopping.push(done),
+            #[cfg(test)]
+            Request::Join { .. } | Request::Leave { .. } => self.take_request(request),
         }
     }
 }

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use super::clock::Clock;
 use super::sessions::{Report, Session};
 use super::{
     CancelRefused, DeleteRefused, Engine, EngineConfig, EngineTask, Firing, NewTask, Refused,
@@ -47,7 +48,7 @@ impl World {
 
     async fn open(dir: TempDir, config: EngineConfig) -> Self {
         let store = Store::open(dir.path()).expect("opens");
-        let (engine, mut driver) = Engine::new(&config, Arc::new(store.clone()));
+        let (engine, mut driver) = Engine::new(&config, Arc::new(store.clone()), Clock::start());
         driver.recover().await.expect("recovers");
         let id = WorkerId(Uuid::now_v7());
         let (sender, inbox) = mpsc::channel(64);
