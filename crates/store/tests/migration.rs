@@ -89,7 +89,7 @@ async fn every_record_of_an_old_store_reads_as_before() {
 async fn what_an_old_store_had_not_finished_is_taken_up() {
     let (dir, _) = old_store();
     let store = Store::open(dir.path()).expect("opens");
-    let unfinished = store.unfinished().await.expect("read");
+    let unfinished = store.unfinished(None).await.expect("read");
     let states: Vec<_> = answers()
         .iter()
         .filter(|old| old["task"]["finished_at"].is_null())

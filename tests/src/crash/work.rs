@@ -1,6 +1,6 @@
 //! What tasks do, and which ends are right for them.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::random::Random;
@@ -171,8 +171,7 @@ impl Work {
         let time = |attempt: &Value, field: &str| -> Option<Timestamp> {
             attempt[field].as_str()?.parse().ok()
         };
-        // The node waits by a clock that goes evenly, and tells the time by the one on the wall.
-        let mut earliest = self.run_at.map(|at| at - SignedDuration::from_millis(1));
+        let mut earliest = self.run_at;
         for attempt in attempts {
             let (began, ended) = (time(attempt, "started_at"), time(attempt, "finished_at"));
             right(began.is_some() && ended.is_some(), "an attempt has no time")?;

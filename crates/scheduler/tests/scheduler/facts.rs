@@ -378,7 +378,8 @@ fn submissions_that_are_retracted_together_do_not_begin_in_each_others_slots() {
         world.submit(n);
     }
     let step = world.step(Event::Retract(vec![task(1), task(2)]));
-    assert_eq!(step.writes, [Write::AttemptBegan { lease: lease(1, 3, 1), at: world.now }]);
+    let began = Write::AttemptBegan { lease: lease(1, 3, 1), at: world.now, ready_at: world.now };
+    assert_eq!(step.writes, [began]);
     assert_eq!(step.effects, [Effect::Run(lease(1, 3, 1))]);
 }
 

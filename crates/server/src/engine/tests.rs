@@ -402,7 +402,7 @@ async fn a_schedules_tasks_are_stored_with_what_they_settle_or_not_at_all() {
 
     world.refuse("");
     world.engine.fire(tasks(), firing).await.expect("accepted");
-    let unfinished = world.store.unfinished().await.expect("read");
+    let unfinished = world.store.unfinished(None).await.expect("read");
     let last_task = unfinished.last().map(|task| task.id);
     assert_eq!(unfinished.len(), 2);
     let last_due_at = Some(due_at);

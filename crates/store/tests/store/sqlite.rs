@@ -14,7 +14,7 @@ use runabout_store::{
 use tempfile::TempDir;
 
 use crate::fixtures::{
-    artifact, at, attempt_ended, began, checkpoint, ended, id, json, log, new_task,
+    artifact, at, attempt_ended, began, checkpoint, ended, id, json, log, new_task, returned,
 };
 
 struct World {

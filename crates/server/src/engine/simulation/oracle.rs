@@ -246,6 +246,7 @@ impl Durable {
                 self.checkpoint = Some(checkpoint.clone());
             }
             Write::Progress { .. } | Write::OutputTruncated { .. } => {}
+            Write::ScheduleFired { .. } => panic!("no schedule is simulated"),
             Write::Submitted(_)
             | Write::TaskAccepted(_)
             | Write::TaskDeleted(_)
