@@ -279,8 +279,11 @@ pub struct Metrics {
     run_seconds: Histogram,
     run_bytes: Histogram,
     sandbox_starts: Counter,
-    gauges: Vec<(Gauge, fn(&Moment) -> Option<u64>)>,
+    gauges: Vec<(Gauge, Reading)>,
 }
+
+/// What a gauge shows, if it is known.
+type Reading = fn(&Moment) -> Option<u64>;
 
 /// What is looked at when the page is read.
 pub struct Moment {
@@ -310,7 +313,7 @@ impl Metrics {
     /// Makes the handles.
     pub fn new() -> Self {
         metrics::gauge!(BUILD, "version" => crate::VERSION).set(1.0);
-        let gauges: [(_, fn(&Moment) -> Option<u64>); 12] = [
+        let gauges: [(_, Reading); 12] = [
             (CALLS_RUNNING, |it| Some(it.calls.0 as u64)),
             (CALLS_WAITING, |it| Some(it.calls.1 as u64)),
             (TASKS_QUEUED, |it| Some(it.counts.queued)),
@@ -405,6 +408,9 @@ pub fn markdown() -> String {
 }
 
 #[cfg(test)]
+pub use tests::is_held_to_the_table;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -448,6 +454,3 @@ mod tests {
         }
     }
 }
-
-#[cfg(test)]
-pub use tests::is_held_to_the_table;

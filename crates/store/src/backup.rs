@@ -65,8 +65,8 @@ pub fn backup(
     let unfinished = private_folder(&format!("{name}.unfinished-"), &parent).map_err(failed)?;
 
     let _still = directory::Copying::shared(from).map_err(failed)?;
-    let mut copied = Copied::default();
-    copied.database_bytes = copy_database(&source, unfinished.path(), report)?;
+    let database_bytes = copy_database(&source, unfinished.path(), report)?;
+    let mut copied = Copied { database_bytes, ..Copied::default() };
     for digest in named_files(&unfinished.path().join("tasks.db"))? {
         copied.artifacts += 1;
         copied.artifact_bytes += copy_artifact(from, unfinished.path(), digest).map_err(failed)?;

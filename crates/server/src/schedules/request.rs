@@ -70,12 +70,14 @@ fn belongs_to_a_schedule(task: &TaskRequest) -> Result<(), Problem> {
         let detail = "task.run_at: the schedule says when it runs";
         return Err(Problem::invalid_field("task.run_at", detail));
     }
-    let labels = task.labels.iter().flatten().map(|(key, _)| key.as_str());
-    for label in labels.filter(|label| [LABEL_SCHEDULE, LABEL_DUE].contains(label)) {
-        let detail = format!("task.labels: the schedule itself says what {label:?} is");
-        return Err(Problem::invalid_field("task.labels", detail));
+    let mut labels = task.labels.iter().flatten().map(|(key, _)| key.as_str());
+    match labels.find(|label| [LABEL_SCHEDULE, LABEL_DUE].contains(label)) {
+        None => Ok(()),
+        Some(label) => {
+            let detail = format!("task.labels: the schedule itself says what {label:?} is");
+            Err(Problem::invalid_field("task.labels", detail))
+        }
     }
-    Ok(())
 }
 
 impl Checked {

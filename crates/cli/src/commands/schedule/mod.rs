@@ -28,7 +28,7 @@ pub struct Schedule {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Put(put::Put),
+    Put(Box<put::Put>),
     List(list::List),
     Show(Show),
     Pause(Pause),

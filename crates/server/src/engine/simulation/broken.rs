@@ -39,7 +39,7 @@ impl TaskStore for Broken {
     fn commit(&self, writes: Arc<Vec<Write>>) -> Answer<'_, ()> {
         let mut commit = self.disk.commit(Arc::clone(&writes));
         match self.flaw {
-            Flaw::Forgets if writes.len() % 3 == 0 => Box::pin(async { Ok(()) }),
+            Flaw::Forgets if writes.len().is_multiple_of(3) => Box::pin(async { Ok(()) }),
             Flaw::Forgets | Flaw::HidesOne => commit,
             Flaw::AnswersTooSoon => Box::pin(poll_fn(move |context| {
                 // It is on its way; how that ends is not awaited.
