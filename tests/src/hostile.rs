@@ -10,4 +10,4 @@ mod walk;
 pub use neighbours::{Neighbours, Wait, deploy_neighbours};
 pub use slots::HeldSlots;
 pub use table::{Row, table};
-pub use walk::{AT_ONCE, Visit, memory_returned, walk};
+pub use walk::{AT_ONCE, Visit, memory_given_back, memory_returned, walk};

@@ -2,6 +2,7 @@
 //! and the accounting; knows nothing of HTTP, tasks or storage.
 
 mod accept;
+mod allocator;
 mod engine;
 mod engine_settings;
 mod executor;
@@ -24,6 +25,7 @@ use runabout_protocol::{Digest, Form, Language, Limits};
 use tokio::sync::Semaphore;
 
 pub use accept::{Accepted, Rejection, SourceLanguage, accept, digest};
+pub use allocator::give_back_freed_memory;
 pub use invocation::{Invocation, Observer, Report, Silent, TaskContext};
 pub use program::Program;
 

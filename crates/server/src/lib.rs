@@ -63,6 +63,9 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// it was told to. Only a disk that does not answer takes longer.
 const STOP_TIME_MAX: Duration = Duration::from_secs(10);
 
+/// How much a node may grow before it looks for memory that it can give back.
+const GROWTH_TO_GIVE_BACK_BYTES: u64 = 32 << 20;
+
 /// The most characters in a node's name.
 const NAME_CHARS_MAX: usize = 128;
 
@@ -268,8 +271,22 @@ fn cores() -> u32 {
 
 async fn upkeep(app: App) {
     let mut ticks = tokio::time::interval(metrics::UPKEEP_EVERY);
+    let mut after_last_bytes = 0;
     loop {
         ticks.tick().await;
         app.metrics.upkeep();
+        after_last_bytes = give_back_memory(after_last_bytes).await;
     }
+}
+
+/// Gives memory back that the allocator kept, once the process has grown much since it was last
+/// given back. Returns the size after the last time.
+async fn give_back_memory(after_last_bytes: u64) -> u64 {
+    let Some(bytes) = metrics::resident_bytes() else { return after_last_bytes };
+    if bytes < after_last_bytes.saturating_add(GROWTH_TO_GIVE_BACK_BYTES) {
+        return after_last_bytes.min(bytes);
+    }
+    // An error says that the node stops.
+    drop(spawn_blocking(runabout_sandbox::give_back_freed_memory).await);
+    metrics::resident_bytes().unwrap_or(bytes)
 }

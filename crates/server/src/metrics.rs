@@ -380,7 +380,8 @@ fn float(count: u64) -> f64 {
 }
 
 /// Linux tells the sum of a process's mappings in kilobytes.
-fn resident_bytes() -> Option<u64> {
+/// The process's memory that is resident, where the system tells.
+pub fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;

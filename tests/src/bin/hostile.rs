@@ -19,6 +19,9 @@ const HELD_FOR: Duration = Duration::from_secs(5);
 /// How many of the longest waits are told.
 const WORST: usize = 8;
 
+/// When what was freed has been given back to the system.
+const GIVEN_BACK_AFTER: std::time::Duration = std::time::Duration::from_secs(11);
+
 #[derive(Parser)]
 #[command(about = "Measures what hostile guests do to others")]
 struct Options {
@@ -111,6 +114,8 @@ fn tell_worst(mut waits: Vec<Wait>, visits: &[Visit]) {
 }
 
 async fn tell_memory(when: &str, node: &Node) {
+    // The node gives back what it has freed every five seconds.
+    tokio::time::sleep(GIVEN_BACK_AFTER).await;
     let mebibytes = memory_returned(node).await as f64 / f64::from(1 << 20);
     println!("memory {when}: {mebibytes:.1} MiB resident");
 }

@@ -97,6 +97,19 @@ pub async fn memory_returned(node: &Node) -> u64 {
     }
 }
 
+/// The node's resident memory once it is no more than this: what was freed is given back to the
+/// system some seconds later.
+pub async fn memory_given_back(node: &Node, bytes_max: u64) -> u64 {
+    let is_over = Instant::now() + REST_WITHIN;
+    loop {
+        let bytes = memory_returned(node).await;
+        if bytes <= bytes_max {
+            return bytes;
+        }
+        assert!(Instant::now() < is_over, "{bytes} bytes stay resident");
+    }
+}
+
 async fn visit(node: &crate::Address, row: &Row, way: Way) -> Visit {
     let began = Instant::now();
     let wrong = match way {
