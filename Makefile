@@ -33,7 +33,7 @@ test: require node_modules/.package-lock.json cargo-deny ## Check everything the
 fuzz: require node_modules/.package-lock.json ## Search for input that breaks a parser
 	cargo xtask fuzz $(SECONDS)
 
-hostile: require ## Set hostile guests loose on a node, measure what others feel
+hostile: require node_modules/.package-lock.json ## Set hostile guests loose on a node, measure what others feel
 	cargo xtask hostile -- $(OPTIONS)
 
 crash: require node_modules/.package-lock.json ## Kill a node many times and account for every task

@@ -49,7 +49,7 @@ export async function runabout(binary, dataFolder) {
   const { url: server } = await start((port) => ({
     program: binary,
     args: ["serve", "--listen", `127.0.0.1:${port}`, "--data", dataFolder],
-    env: { RUST_LOG: "warn" },
+    env: { RUNABOUT_LOG: "warn" },
     ready: "/healthz",
   }));
   await deploy(server, "fib", "application/wasm", await readFile(path("../../guests/dist/fib.wasm")));

@@ -34,7 +34,7 @@ export function runabout(binary, language) {
       start((port) => ({
         program: binary,
         args: ["serve", "--listen", `127.0.0.1:${port}`, "--data", folder, "--slots", `${slots}`],
-        env: { RUST_LOG: "warn" },
+        env: { RUNABOUT_LOG: "warn" },
         ready: "/readyz",
       }));
     let server = await serve();

@@ -20,7 +20,8 @@ use tokio::time::{Instant, timeout};
 /// Whatever takes longer will never come.
 const LONG: Duration = Duration::from_secs(60);
 
-/// What docs/operations.md promises of a node that is told to stop.
+/// The 20 seconds that docs/operations.md promises of a node that is told to stop, and half as much
+/// again for a busy machine.
 const STOPS_WITHIN: Duration = Duration::from_secs(30);
 
 /// Asks again and again until the answer is as wanted.
@@ -208,7 +209,7 @@ async fn a_full_disk_refuses_what_is_new_and_loses_nothing() {
     let mut accepted = vec![node.submit(&script("'first'")).await];
     assert_eq!(node.finished(&accepted[0]).await["state"], "succeeded");
     // It ends while there is no room for its end.
-    let slow = "new Promise((done) => setTimeout(() => done('kept'), 2000))";
+    let slow = "new Promise((done) => setTimeout(() => done('kept'), 4000))";
     let running = node.submit(&script(slow)).await;
     until("it runs", async || (state(&node, &running).await == "running").then_some(())).await;
 

@@ -65,8 +65,8 @@ pub struct Wishes {
     #[arg(long, value_name = "FORMAT", env = "RUNABOUT_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
     /// How long finished tasks are kept: 12h, 7d [default: for ever]
-    #[arg(long, value_name = "TIME", env = "RUNABOUT_KEEP", value_parser = units::milliseconds)]
-    #[serde(default, deserialize_with = "milliseconds")]
+    #[arg(long, value_name = "TIME", env = "RUNABOUT_KEEP", value_parser = units::age)]
+    #[serde(default, deserialize_with = "age")]
     pub keep: Option<u64>,
     /// Where traces are sent, over OTLP/HTTP: http://localhost:4318
     #[arg(long, value_name = "URL", env = "RUNABOUT_OTLP_ENDPOINT")]
@@ -150,6 +150,11 @@ enum Measure {
 
 fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     measure(deserializer, units::milliseconds)
+}
+
+fn age<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    units::age(&text).map(Some).map_err(serde::de::Error::custom)
 }
 
 fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {

@@ -8,6 +8,15 @@ pub fn milliseconds(text: &str) -> Result<u64, String> {
     })
 }
 
+/// Reads milliseconds too, but never from a bare number: what is kept for 30 of something had
+/// better say of what.
+pub fn age(text: &str) -> Result<u64, String> {
+    if text.trim_end().ends_with(|c: char| c.is_ascii_digit()) {
+        return Err(format!("{text:?} has no unit: write {text}d for days, or use ms, s, m or h"));
+    }
+    milliseconds(text)
+}
+
 /// Reads bytes: a bare number, or one with `KiB`, `MiB` or `GiB`.
 pub fn bytes(text: &str) -> Result<u64, String> {
     let units = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
@@ -45,6 +54,12 @@ pub fn show_milliseconds(ms: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_age_says_its_unit() {
+        assert_eq!(age("30d"), milliseconds("30d"));
+        assert!(age("30").is_err());
+    }
 
     #[test]
     fn durations_are_milliseconds_unless_they_say_otherwise() {

@@ -78,7 +78,8 @@ impl StateEvent {
             name: task.name.clone(),
             function: task.function.clone(),
             labels: task.labels.clone(),
-            ready_at: task.run_at.clone().filter(|_| task.state == TaskState::Queued),
+            // A later attempt has another time, which the task does not tell.
+            ready_at: task.run_at.clone().filter(|_| task.attempt.0 == 0),
             worker: task.worker.clone().filter(|_| running),
             trust: task.trust.filter(|_| running),
             ..Self::new(task.id, task.state)

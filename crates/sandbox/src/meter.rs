@@ -17,10 +17,6 @@ const TABLE_ELEMENT_BYTES: u64 = 8;
 /// A memory that is to be larger leads its run away from the thread of its caller first.
 const VISITING_MEMORY_BYTES_MAX: usize = 4 << 20;
 
-/// A run that ends this soon after it was asked for, on the thread of its caller, is taken to have
-/// had its processor all the time.
-const SHORT_VISIT_NS: u64 = 200_000;
-
 /// How old a reading of a thread's clock may be where it need not be exact.
 const READING_AGE_MAX: Duration = Duration::from_millis(1);
 
@@ -238,9 +234,8 @@ impl Meter {
     /// What was used until now. Called on the thread that drives the run.
     pub fn usage(&self) -> Usage {
         let wall_ns = self.started.elapsed().as_nanos() as u64;
-        // A run that has ended so soon hardly ever lost its thread to others.
-        let is_short = self.is_visiting() && wall_ns < SHORT_VISIT_NS;
-        let cpu_ns = if is_short { wall_ns } else { self.cpu_now_ns() };
+        // A run that ends before its first tick hardly ever lost its thread to others.
+        let cpu_ns = if self.is_visiting() { wall_ns } else { self.cpu_now_ns() };
         Usage {
             cpu_ms: Some(rounded_ms(cpu_ns)),
             wall_ms: rounded_ms(wall_ns),

@@ -141,10 +141,14 @@ impl Pace {
     }
 }
 
+/// What the janitor removes, in the words of its log and of its metric.
+pub const REMOVES: [&str; 4] =
+    ["tasks", "records of submissions", "artifacts", "pieces of compiled code"];
+
 fn tell(what: &'static str, removed: u64) {
     if removed > 0 {
         tracing::info!(removed, what, "cleared up");
-        metrics::counter!("runabout_cleared_up_total", "what" => what).increment(removed);
+        crate::metrics::cleared_up(what).increment(removed);
     }
 }
 

@@ -63,8 +63,11 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// it was told to. Only a disk that does not answer takes longer.
 const STOP_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// How much a node may grow before it looks for memory that it can give back.
-const GROWTH_TO_GIVE_BACK_BYTES: u64 = 32 << 20;
+/// How much a node at rest may grow before it looks for memory that it can give back.
+const GROWTH_AT_REST_BYTES: u64 = 4 << 20;
+
+/// The same while it works.
+const GROWTH_AT_WORK_BYTES: u64 = 128 << 20;
 
 /// The most characters in a node's name.
 const NAME_CHARS_MAX: usize = 128;
@@ -271,22 +274,42 @@ fn cores() -> u32 {
 
 async fn upkeep(app: App) {
     let mut ticks = tokio::time::interval(metrics::UPKEEP_EVERY);
-    let mut after_last_bytes = 0;
+    let mut held = Held::default();
     loop {
         ticks.tick().await;
         app.metrics.upkeep();
-        after_last_bytes = give_back_memory(after_last_bytes).await;
+        let (calls, _) = app.gate.load();
+        held.give_back(calls == 0 && app.engine.counts().running == 0).await;
     }
 }
 
-/// Gives memory back that the allocator kept, once the process has grown much since it was last
-/// given back. Returns the size after the last time.
-async fn give_back_memory(after_last_bytes: u64) -> u64 {
-    let Some(bytes) = metrics::resident_bytes() else { return after_last_bytes };
-    if bytes < after_last_bytes.saturating_add(GROWTH_TO_GIVE_BACK_BYTES) {
-        return after_last_bytes.min(bytes);
+/// What the process held when memory was last given back, in bytes.
+#[derive(Default)]
+struct Held {
+    /// At rest.
+    at_rest: u64,
+    /// At any time.
+    at_last: u64,
+}
+
+impl Held {
+    /// Gives memory back that the allocator has kept, if the process has grown: by little at rest,
+    /// when it disturbs nobody, by much while it works.
+    async fn give_back(&mut self, is_at_rest: bool) {
+        let Some(bytes) = metrics::resident_bytes() else { return };
+        let (before, growth) = if is_at_rest {
+            (self.at_rest, GROWTH_AT_REST_BYTES)
+        } else {
+            (self.at_last, GROWTH_AT_WORK_BYTES)
+        };
+        if bytes < before.saturating_add(growth) {
+            return;
+        }
+        // An error says that the node stops.
+        drop(spawn_blocking(runabout_sandbox::give_back_freed_memory).await);
+        self.at_last = metrics::resident_bytes().unwrap_or(bytes);
+        if is_at_rest {
+            self.at_rest = self.at_last;
+        }
     }
-    // An error says that the node stops.
-    drop(spawn_blocking(runabout_sandbox::give_back_freed_memory).await);
-    metrics::resident_bytes().unwrap_or(bytes)
 }

@@ -112,6 +112,8 @@ metrics! {
         "Requests that shared a transaction";
     STORE_WRITABLE = "runabout_store_writable", GAUGE, "",
         "1 while the store takes writes, 0 once writing has failed for good";
+    CLEARED_UP = "runabout_cleared_up_total", COUNTER, "what",
+        "Things that were removed because nothing needs them any more";
     SANDBOX_STARTS = "runabout_sandbox_starts_total", COUNTER, "",
         "Runs that were started in the node's own sandbox";
     SANDBOX_BYTES = "runabout_sandbox_memory_bytes", GAUGE, "",
@@ -313,6 +315,9 @@ impl Metrics {
     /// Makes the handles.
     pub fn new() -> Self {
         metrics::gauge!(BUILD, "version" => crate::VERSION).set(1.0);
+        for what in crate::janitor::REMOVES {
+            cleared_up(what).increment(0);
+        }
         let gauges: [(_, Reading); 12] = [
             (CALLS_RUNNING, |it| Some(it.calls.0 as u64)),
             (CALLS_WAITING, |it| Some(it.calls.1 as u64)),
@@ -380,6 +385,11 @@ fn float(count: u64) -> f64 {
 }
 
 /// Linux tells the sum of a process's mappings in kilobytes.
+/// Counts what the janitor removes of one kind.
+pub fn cleared_up(what: &'static str) -> Counter {
+    metrics::counter!(CLEARED_UP, "what" => what)
+}
+
 /// The process's memory that is resident, where the system tells.
 pub fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;

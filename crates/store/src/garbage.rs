@@ -51,6 +51,8 @@ pub struct Collection {
     before: Timestamp,
     phase: Phase,
     candidates: HashSet<Digest>,
+    /// Where to look on, if there were more than can be looked at together.
+    unread_after: Option<Digest>,
 }
 
 #[derive(Debug)]
@@ -77,7 +79,7 @@ impl Collection {
     /// Begins one that removes nothing that was handed in at `before` or later.
     pub fn new(before: Timestamp) -> Self {
         let phase = Phase::Artifacts { after: Digest([0; 32]) };
-        Self { before, phase, candidates: HashSet::new() }
+        Self { before, phase, candidates: HashSet::new(), unread_after: None }
     }
 
     /// Does some of the work.
@@ -96,7 +98,10 @@ impl Collection {
                         Phase::Artifacts { after }
                     }
                     _ if self.candidates.is_empty() => Phase::Files { folder: 0 },
-                    _ => Phase::Tasks { after: 0 },
+                    more => {
+                        self.unread_after = more;
+                        Phase::Tasks { after: 0 }
+                    }
                 }
             }
             Phase::Tasks { after } => {
@@ -104,7 +109,10 @@ impl Collection {
                 self.candidates.retain(|digest| !named.contains(digest));
                 last.map_or(Phase::Removing, |after| Phase::Tasks { after })
             }
-            Phase::Removing if self.candidates.is_empty() => Phase::Files { folder: 0 },
+            Phase::Removing if self.candidates.is_empty() => match self.unread_after.take() {
+                Some(after) => Phase::Artifacts { after },
+                None => Phase::Files { folder: 0 },
+            },
             Phase::Removing => {
                 let some: Vec<_> = self.candidates.iter().copied().take(STEP_REMOVES).collect();
                 self.candidates.retain(|digest| !some.contains(digest));

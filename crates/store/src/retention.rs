@@ -78,7 +78,8 @@ impl Store {
         walk.again_after = walk.again_after.or(found.soon.map(|number| number - 1));
         walk.after = match found.last {
             Some(last) => last,
-            None => walk.again_after.take().unwrap_or(walk.after),
+            // Numbers above the highest that is left are given again.
+            None => walk.again_after.take().unwrap_or(walk.after.min(found.highest)),
         };
         Ok(Step { removed, more: found.last.is_some() })
     }
@@ -118,6 +119,8 @@ struct OldTasks {
     soon: Option<i64>,
     /// The last one that was looked at; `None` where none was submitted early enough.
     last: Option<i64>,
+    /// The highest number of all tasks.
+    highest: i64,
 }
 
 fn old_tasks(db: &Connection, after: i64, before: i64) -> Result<OldTasks> {
@@ -125,7 +128,9 @@ fn old_tasks(db: &Connection, after: i64, before: i64) -> Result<OldTasks> {
          FROM tasks WHERE number > ?1 ORDER BY number LIMIT ?3";
     let mut statement = db.prepare_cached(sql)?;
     let mut rows = statement.query([after, before, STEP_ROWS])?;
-    let mut found = OldTasks { ended: Vec::new(), soon: None, last: None };
+    let highest = "SELECT coalesce(max(number), 0) FROM tasks";
+    let highest = db.prepare_cached(highest)?.query_row((), |row| row.get(0))?;
+    let mut found = OldTasks { ended: Vec::new(), soon: None, last: None, highest };
     while let Some(row) = rows.next()? {
         let number = row.get("number")?;
         // Those that follow the first young one too: the clock may have been wrong for a while.

@@ -243,7 +243,12 @@ fn apply(db: &Connection, numbers: &mut Numbers, write: &Write) -> Result<()> {
         }
         _ => {}
     }
-    let Some(number) = numbers.of(db, write.task())? else { return Ok(()) };
+    let number = match write {
+        // They may come late, about a task that has ended and need not be remembered.
+        Write::Log { task, .. } | Write::OutputTruncated { task, .. } => numbers.peek(db, *task)?,
+        write => numbers.of(db, write.task())?,
+    };
+    let Some(number) = number else { return Ok(()) };
     match write {
         Write::TaskAccepted(_) | Write::Submitted(_) | Write::ScheduleFired { .. } => Ok(()),
         Write::AttemptBegan { attempt, worker, trust, at, .. } => {
@@ -330,6 +335,11 @@ impl Numbers {
             self.remember(task, number);
         }
         Ok(found)
+    }
+
+    /// The same without remembering it.
+    fn peek(&self, db: &Connection, task: TaskId) -> Result<Option<i64>> {
+        self.by_id.get(&task).map_or_else(|| look_up(db, task), |number| Ok(Some(*number)))
     }
 
     /// The same for the last time.

@@ -167,6 +167,8 @@ impl Driver {
             }
             self.gather();
             self.take_keyed().await;
+            // It may have had to wait: what has ended meanwhile is not overdue.
+            self.gather_reports();
             self.step(Event::Tick);
             self.settle().await?;
         }

@@ -30,7 +30,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(15);
 const RETRY_MS: u64 = 1_000;
 /// The most facts told in one piece. Text is made only when the connection takes it, and so a
 /// stream holds one piece, and what its connection buffers, however slowly it is read.
-const PIECE_FACTS_MAX: usize = 256;
+const PIECE_FACTS_MAX: usize = 64;
 /// The most lines told in one piece of what a task has written so far.
 const PIECE_LINES_MAX: u32 = 200;
 
