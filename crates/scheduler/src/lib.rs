@@ -1,4 +1,5 @@
-//! All policy about tasks: who waits, who runs where, what is tried again and when it is given up.
+//! All policy: of tasks, who waits, who runs where, what is tried again and when it is given up;
+//! of calls, whether they run here or upstream.
 //! Pure: it reads no clock, draws no random numbers, does no I/O and waits for nothing. Whoever
 //! drives it passes in the time and the ids, makes the writes durable, and only then performs the
 //! effects.
@@ -8,6 +9,7 @@ mod capabilities;
 mod event;
 mod fleet;
 mod moment;
+pub mod placement;
 mod queue;
 mod rules;
 mod scheduler;
