@@ -1,6 +1,7 @@
 //! The one error of this package.
 
-import type { Json, Outcome } from './wire.js';
+import type { Json } from './types.js';
+import type { Outcome } from './wire.js';
 
 export interface ErrorDetails {
   /** A stable word: a problem's `code`, or one of this package's own, see the README. */

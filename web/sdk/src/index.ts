@@ -1,6 +1,11 @@
 //! The package's front door.
 
-export { RunaboutError } from './errors.js';
-export type * from './types.js';
-export type * from './wire.js';
 export { connect } from './connect.js';
+export { RunaboutError, type ErrorDetails } from './errors.js';
+export type * from './types.js';
+/** The words of the node's API, generated from the node's own. */
+export type * as wire from './wire.js';
+export type {
+  AttemptRecord, ErrorReport, FunctionVersion, Language, Limits, LimitsRequest, Manifest, Outcome, Stream, Task,
+  TaskRequest, TaskState, Trust, Usage,
+} from './wire.js';

@@ -1,13 +1,26 @@
 //! What callers of the package see: the node, calls, task handles, workers, the pool, the outbox.
 
 import type {
-  Json, Language, LimitsRequest, LogLine, Outcome, Stream, Task, TaskRequest, TaskState, Usage,
+  Language, LimitsRequest, Outcome, Stream, Task, TaskRequest, TaskState, Usage,
 } from './wire.js';
 import type { RunaboutError } from './errors.js';
 
 /** Where work goes: the node that was connected to, this page's own pool, the node behind the node,
  * or wherever it is expected to be done first. */
 export type Place = 'auto' | 'here' | 'tab' | 'upstream';
+
+export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json | undefined };
+
+/** A line of a task's output. */
+export interface LogLine {
+  /** When it arrived at the node, RFC 3339 in UTC. */
+  at: string;
+  attempt: number;
+  /** Its place among the attempt's lines, from 0. */
+  seq: number;
+  stream: Stream;
+  text: string;
+}
 
 /** An argument or a result: JSON, or bytes. */
 export type Value = Json | Uint8Array;

@@ -1,0 +1,2 @@
+/** The sandboxed frame's document. Written by the build. */
+export const frameHtml: string;
