@@ -1,0 +1,288 @@
+//! This page as a worker: takes attempts from the node over a WebSocket, and runs them in the page's
+//! pool. Answers pings in the message handler, as browsers slow down timers in the background but not
+//! messages.
+
+import { RunaboutError } from '../errors.js';
+import type { Functions } from '../client/functions.js';
+import { Listeners } from '../listeners.js';
+import { boundedSlots, type LocalPool } from '../pool/pool.js';
+import { start, type Running } from '../runs.js';
+import type { Unsubscribe, Worker, WorkerState } from '../types.js';
+import { fromWireArguments, fromWireState, wireState } from '../values.js';
+import { PROTOCOL_VERSION, type Run, type ServerToWorker, type WorkerToServer } from '../wire.js';
+
+const RETRY_MS_MIN = 250;
+const RETRY_MS_MAX = 15_000;
+/** After so many times the node's own interval without a word from it, the session is dead. */
+const SILENT_PINGS_MAX = 4;
+/** The code of a session that the node has ended because of what was said on it. */
+const REFUSED = 1008;
+
+export interface SessionOptions {
+  url: string;
+  token: string | undefined;
+  name: string | undefined;
+  slots: number;
+  pool: LocalPool;
+  functions: Functions;
+}
+
+export class Session implements Worker {
+  id: string | undefined;
+  state: WorkerState = 'connecting';
+  finished = 0;
+  reason: string | undefined;
+  private socket: WebSocket | undefined;
+  private readonly attempts = new Map<string, { running: Running | undefined; isCancelled: boolean }>();
+  private readonly changes = new Listeners<Worker>();
+  private retryMs = RETRY_MS_MIN;
+  private isWaiting = false;
+  private heardAt = 0;
+  private count: number;
+  private readonly onAwake = (): void => this.wake();
+
+  constructor(private readonly options: SessionOptions) {
+    this.count = boundedSlots(options.slots);
+    this.makeRoom();
+    // The ends of a freeze, and of a time without any network.
+    for (const event of ['online', 'pageshow', 'resume']) {
+      (event === 'resume' ? document : window).addEventListener(event, this.onAwake);
+    }
+    this.connect();
+  }
+
+  get slots(): number { return this.count; }
+  get running(): number { return this.attempts.size; }
+
+  on(_event: 'change', listener: (worker: Worker) => void): Unsubscribe {
+    return this.changes.add(listener);
+  }
+
+  resize(slots: number): void {
+    this.count = boundedSlots(slots);
+    this.makeRoom();
+    if (this.state === 'working') this.say({ type: 'slots', slots: this.count });
+    this.changes.tell(this);
+  }
+
+  async stop(): Promise<void> {
+    if (this.state === 'stopped') return;
+    if (this.state === 'working') this.say({ type: 'goodbye' });
+    for (const event of ['online', 'pageshow', 'resume']) {
+      (event === 'resume' ? document : window).removeEventListener(event, this.onAwake);
+    }
+    this.become('stopped', undefined);
+    this.drop();
+  }
+
+  /** The pool has room for all that the node may send. */
+  private makeRoom(): void {
+    const { pool } = this.options;
+    if (pool.slots < this.count) pool.resize(this.count);
+  }
+
+  private become(state: WorkerState, reason: string | undefined): void {
+    this.state = state;
+    this.reason = reason;
+    this.changes.tell(this);
+  }
+
+  private connect(): void {
+    if (this.state === 'stopped') return;
+    const socket = new WebSocket(`${this.options.url.replace(/^http/, 'ws')}/v1/work`);
+    this.socket = socket;
+    this.become('connecting', this.reason);
+    socket.onopen = () => this.hello();
+    socket.onmessage = (event) => {
+      if (socket === this.socket) this.hear(String(event.data));
+    };
+    socket.onclose = (event) => {
+      if (socket === this.socket) this.lose(event);
+    };
+  }
+
+  private hello(): void {
+    const { name, token } = this.options;
+    this.say({
+      type: 'hello',
+      protocol: PROTOCOL_VERSION,
+      kind: 'tab',
+      slots: this.count,
+      capabilities: ['js', 'wasm', 'wasi', 'quickjs'],
+      ...(name === undefined ? {} : { name }),
+      ...(token === undefined ? {} : { token }),
+    });
+  }
+
+  private say(frame: WorkerToServer): void {
+    if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(frame));
+  }
+
+  private hear(text: string): void {
+    this.heardAt = Date.now();
+    // What is not known is ignored: a later node may say more.
+    const frame = JSON.parse(text) as ServerToWorker;
+    switch (frame.type) {
+      case 'welcome':
+        this.id = frame.worker;
+        this.retryMs = RETRY_MS_MIN;
+        this.become('working', undefined);
+        this.watch(frame.ping_every_ms);
+        break;
+      case 'ping':
+        this.say({ type: 'pong', n: frame.n });
+        break;
+      case 'run':
+        void this.run(frame);
+        break;
+      case 'cancel': {
+        const attempt = this.attempts.get(key(frame));
+        if (attempt !== undefined) {
+          attempt.isCancelled = true;
+          attempt.running?.cancel();
+        }
+        break;
+      }
+      case 'resize':
+        this.resize(frame.slots);
+        break;
+    }
+  }
+
+  /** A session of which nothing has been heard for long is closed from here as well. */
+  private watch(pingEveryMs: number): void {
+    const { socket } = this;
+    const look = (): void => {
+      if (socket !== this.socket || this.state !== 'working') return;
+      if (Date.now() - this.heardAt > pingEveryMs * SILENT_PINGS_MAX) return this.restart('the node fell silent');
+      this.options.pool.after(pingEveryMs, look);
+    };
+    this.options.pool.after(pingEveryMs, look);
+  }
+
+  private async run(frame: Run): Promise<void> {
+    const id = key(frame);
+    const about = { task: frame.task, attempt: frame.attempt };
+    const attempt: { running: Running | undefined; isCancelled: boolean } = { running: undefined, isCancelled: false };
+    this.attempts.set(id, attempt);
+    this.changes.tell(this);
+    const { socket } = this;
+    // Frames about an attempt go to the session that gave it, or nowhere.
+    const say = (more: WorkerToServer): void => {
+      if (socket === this.socket) this.say(more);
+    };
+    try {
+      const artifact = await this.options.functions.artifact(frame.artifact, frame.language);
+      if (attempt.isCancelled || socket !== this.socket) {
+        say({ type: 'finished', ...about, outcome: { kind: 'cancelled' }, usage: NOTHING_USED });
+        return;
+      }
+      let seq = 0;
+      attempt.running = start(this.options.pool, orderOf(frame, artifact), {
+        started: () => say({ type: 'started', ...about }),
+        line: ({ stream, text }) => say({ type: 'log', ...about, seq: seq++, stream, text }),
+        progress: ({ fraction, message = null }) => say({ type: 'progress', ...about, fraction, message }),
+        checkpoint: (state) => say({ type: 'checkpoint', ...about, ...wireState(state) }),
+      });
+      const { outcome, usage, outputTruncated } = await attempt.running.report;
+      if (socket !== this.socket) return;
+      // What it ran in is gone, and with it all other attempts of this page: the node starts them
+      // elsewhere as soon as the session ends.
+      if (outcome.kind === 'lost') return this.restart('the sandbox was lost');
+      const { ran_on: _here, ...use } = usage;
+      say({ type: 'finished', ...about, outcome, usage: use, output_truncated: outputTruncated });
+      this.finished++;
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      say({
+        type: 'finished', ...about, usage: NOTHING_USED,
+        outcome: { kind: 'threw', error: { name: 'InternalError', message } },
+      });
+    } finally {
+      if (this.attempts.get(id) === attempt) this.attempts.delete(id);
+      this.changes.tell(this);
+    }
+  }
+
+  private restart(reason: string): void {
+    this.drop();
+    this.become('disconnected', reason);
+    this.retry();
+  }
+
+  private lose(event: CloseEvent): void {
+    this.drop();
+    if (this.state === 'stopped') return;
+    const isRefused = event.code === REFUSED;
+    if (isRefused) this.retryMs = RETRY_MS_MAX;
+    this.become(isRefused ? 'refused' : 'disconnected', event.reason || undefined);
+    this.retry();
+  }
+
+  /** Ends the session here: no result of its attempts would be taken any more. */
+  private drop(): void {
+    const { socket } = this;
+    this.socket = undefined;
+    this.id = undefined;
+    socket?.close();
+    for (const attempt of this.attempts.values()) {
+      attempt.isCancelled = true;
+      attempt.running?.cancel();
+    }
+    this.attempts.clear();
+  }
+
+  private retry(): void {
+    if (this.isWaiting) return;
+    this.isWaiting = true;
+    const ms = this.retryMs * (0.75 + Math.random() / 2);
+    this.retryMs = Math.min(this.retryMs * 2, RETRY_MS_MAX);
+    this.options.pool.after(ms, () => {
+      if (!this.isWaiting) return;
+      this.isWaiting = false;
+      this.connect();
+    });
+  }
+
+  private wake(): void {
+    if (!this.isWaiting) return;
+    this.isWaiting = false;
+    this.retryMs = RETRY_MS_MIN;
+    this.connect();
+  }
+}
+
+const NOTHING_USED = { cpu_ms: null, wall_ms: 0, memory_peak_bytes: null };
+
+function key({ task, attempt }: { task: string; attempt: number }): string {
+  return `${task}/${attempt}`;
+}
+
+function orderOf(frame: Run, artifact: Parameters<typeof start>[1]['artifact']): Parameters<typeof start>[1] {
+  const { checkpoint, checkpoint_encoding: encoding } = frame;
+  return {
+    artifact,
+    form: frame.form ?? 'script',
+    engine: frame.engine ?? 'native',
+    reuse: frame.reuse === true,
+    export: frame.export ?? undefined,
+    args: fromWireArguments(frame.args, frame.args_encoding),
+    stdin: frame.stdin,
+    limits: frame.limits,
+    task: {
+      id: frame.task,
+      attempt: frame.attempt,
+      ...(checkpoint === undefined || checkpoint === null
+        ? {} : { checkpoint: fromWireState(checkpoint, encoding) }),
+    },
+    source: frame.task,
+  };
+}
+
+/** Makes a session, where there is a page to run in. */
+export function openSession(options: SessionOptions): Session {
+  if (typeof document === 'undefined' || typeof WebSocket === 'undefined') {
+    throw new RunaboutError('only a page in a browser can work for a node', { code: 'no_pool' });
+  }
+  return new Session(options);
+}
