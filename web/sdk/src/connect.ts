@@ -58,7 +58,7 @@ class RunaboutNode implements Node {
     const slots = boundedSlots(options.pool?.slots ?? defaultSlots());
     this.ownPool = new LocalPool(slots, openFrame(options.frameUrl), engineBytes);
     this.pool = this.ownPool;
-    this.letters = new Letters(`runabout ${url}`, this.store, this.http, this.reach,
+    this.letters = new Letters(`runabout ${url}`, newKey(), this.store, this.http, this.reach,
       async (letter, handle) => await this.runLetter(letter, handle));
     this.outbox = this.letters;
   }

@@ -9,7 +9,9 @@ const RETRY_MS_MIN = 500;
 const RETRY_MS_MAX = 15_000;
 
 /** Goes on until the node says that there is no more, the caller stops, or the node refuses. */
-export async function* follow(http: Http, options: EventsOptions = {}): AsyncGenerator<NodeEvent, void, undefined> {
+export async function* follow(
+  http: Http, options: EventsOptions = {}, opened: () => void = () => undefined,
+): AsyncGenerator<NodeEvent, void, undefined> {
   const stop = new AbortController();
   const signal = options.signal === undefined ? stop.signal : AbortSignal.any([stop.signal, options.signal]);
   const state: { lastId?: string; retryMs: number } = { retryMs: RETRY_MS_MIN };
@@ -17,7 +19,10 @@ export async function* follow(http: Http, options: EventsOptions = {}): AsyncGen
     while (!signal.aborted) {
       const response = await open(http, options, state, signal);
       if (response === 'end') return;
-      if (response !== undefined) yield* read(response, state);
+      if (response !== undefined) {
+        opened();
+        yield* read(response, state);
+      }
       if (!signal.aborted) await pause(state, signal);
     }
   } catch (error) {

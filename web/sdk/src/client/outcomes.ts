@@ -66,9 +66,14 @@ export class Outcomes {
   }
 
   private async listen(signal: AbortSignal): Promise<void> {
-    for await (const event of follow(this.http, { only: ['state', 'outcome', 'deleted'], signal })) {
+    // What happened before a stream was there is not told on it, nor what a reset leaves out.
+    const askAll = (): void => {
+      for (const id of this.waiters.keys()) this.ask(id);
+    };
+    const kinds = { only: ['state', 'outcome', 'deleted'], signal };
+    for await (const event of follow(this.http, kinds, askAll)) {
       if (event.type === 'reset') {
-        for (const id of this.waiters.keys()) this.ask(id);
+        askAll();
         continue;
       }
       const told = event.data as unknown as StateEvent | OutcomeEvent;

@@ -15,6 +15,8 @@ export interface Letter {
   /** Its idempotency key, and what the page calls it by. */
   id: string;
   stage: Stage;
+  /** The page that took it, and whose handle waits for it. */
+  owner: string;
   request: TaskRequest;
   createdAt: string;
   /** How it ended here. */

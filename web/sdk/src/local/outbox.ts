@@ -1,5 +1,6 @@
 //! Submissions on their way to the node: each is kept in the browser's store before anything is done
-//! about it, and at most one tab does anything about it at a time.
+//! about it, and at most one page does anything about it at a time. That is the page that took it, for
+//! as long as there is one: its handle waits for what comes of it.
 
 import type { Handle } from '../client/task-handle.js';
 import { problemOf, type Http } from '../client/http.js';
@@ -26,14 +27,19 @@ export class Letters implements Outbox {
   private readonly looking: ReturnType<typeof setInterval>;
   private readonly stopListening: Unsubscribe;
   private isClosed = false;
+  private leave: () => void = () => undefined;
 
   constructor(
     private readonly name: string,
+    /** What this page calls itself. */
+    private readonly page: string,
     private readonly store: Store,
     private readonly http: Http,
     private readonly reach: Reach,
     private readonly runHere: RunHere,
   ) {
+    // Held while this page is there; browsers let go of the locks of pages that are not.
+    void withLock(this.lockOf(page), async () => await new Promise<void>((resolve) => { this.leave = resolve; }));
     this.looking = setInterval(() => void this.flush(), LOOK_EVERY_MS);
     (this.looking as { unref?: () => void }).unref?.();
     this.stopListening = reach.on((mode) => { if (mode === 'connected') void this.flush(); });
@@ -56,7 +62,7 @@ export class Letters implements Outbox {
   async take(request: TaskRequest, id: string, handle: Handle): Promise<void> {
     const isLocal = this.reach.mode === 'local';
     const letter: Letter = {
-      id, request, stage: isLocal ? 'local' : 'sent', createdAt: new Date().toISOString(),
+      id, request, owner: this.page, stage: isLocal ? 'local' : 'sent', createdAt: new Date().toISOString(),
     };
     await this.store.putLetter(letter);
     this.changed();
@@ -76,17 +82,26 @@ export class Letters implements Outbox {
     await Promise.race([delivered, lost]);
   }
 
-  /** Attends to every letter that nobody attends to. */
+  /** Attends to the letters of this page, and to those of pages that are gone. */
   async flush(): Promise<void> {
     if (this.isClosed) return;
     const letters = await this.store.letters().catch(() => []);
-    await Promise.all(letters.map(async ({ id }) => await this.attend(id).catch(() => undefined)));
+    await Promise.all(letters.map(async ({ id, owner }) => {
+      const attend = async (): Promise<void> => await this.attend(id).catch(() => undefined);
+      if (owner === this.page) await attend();
+      else await withLock(this.lockOf(owner), attend, 'shared');
+    }));
   }
 
   close(): void {
     this.isClosed = true;
     clearInterval(this.looking);
     this.stopListening();
+    this.leave();
+  }
+
+  private lockOf(page: string): string {
+    return `${this.name} page ${page}`;
   }
 
   private changed(): void {
@@ -100,7 +115,7 @@ export class Letters implements Outbox {
     if (this.busy.has(id) || this.isClosed) return;
     this.busy.add(id);
     try {
-      await withLock(`${this.name} ${id}`, async () => await this.advance(id));
+      await withLock(`${this.name} letter ${id}`, async () => await this.advance(id));
     } finally {
       this.busy.delete(id);
       this.changed();
@@ -193,10 +208,10 @@ async function pause(ms: number): Promise<number> {
 }
 
 /** Does `work` while holding a lock that all pages of this browser share; does nothing if it is held. */
-async function withLock(name: string, work: () => Promise<void>): Promise<void> {
+async function withLock(name: string, work: () => Promise<void>, mode: LockMode = 'exclusive'): Promise<void> {
   const locks = globalThis.navigator?.locks;
   if (locks === undefined) return await work();
-  await locks.request(name, { ifAvailable: true }, async (lock) => {
+  await locks.request(name, { ifAvailable: true, mode }, async (lock) => {
     if (lock !== null) await work();
   });
 }
