@@ -12,7 +12,7 @@ KILLS ?= 200
 
 RUNABOUT := target/release/runabout
 
-.PHONY: help serve stop test fuzz hostile crash bench guests clean require cargo-deny
+.PHONY: help serve stop test fuzz hostile crash bench web guests clean require cargo-deny
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -42,12 +42,15 @@ crash: require node_modules/.package-lock.json ## Kill a node many times and acc
 bench: require node_modules/.package-lock.json ## Measure calls and the queue beside Deno, workerd and BullMQ
 	cargo xtask bench -- $(OPTIONS)
 
+web: require ## Build the package for pages and the console
+	cargo xtask web
+
 guests: require ## Build the WebAssembly guests into guests/dist
 	cargo xtask guests
 
 clean: ## Remove what was built and installed; a node's data stays
 	cargo clean
-	rm -rf node_modules bench/node_modules guests/target
+	rm -rf node_modules bench/node_modules guests/target web/node_modules web/*/node_modules web/*/dist
 
 require:
 	@scripts/require.sh

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use crate::programs::{cargo, command, run as run_program, runabout, succeeds};
-use crate::{directions, generate, guests};
+use crate::{directions, generate, guests, web};
 
 /// How a step ended that did not fail.
 pub enum Ending {
@@ -28,9 +28,11 @@ const STEPS: &[Step] = &[
     Step { name: "licences", run: licences },
     Step { name: "guests", run: guests::check },
     Step { name: "wasm32", run: protocol_for_wasm },
+    Step { name: "web", run: || web::check().map(passed) },
     Step { name: "lints", run: lints },
     Step { name: "build", run: || runabout().map(passed) },
     Step { name: "generated", run: || generate::check().map(passed) },
+    Step { name: "browser", run: || web::browser_tests().map(passed) },
     Step { name: "tests", run: tests },
 ];
 

@@ -9,6 +9,7 @@ mod generate;
 mod guests;
 mod hostile;
 mod programs;
+mod web;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -33,6 +34,8 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Build what is written in TypeScript: the package for pages, and the console.
+    Web,
     /// Search for input that breaks a parser.
     Fuzz {
         /// Seconds for each target.
@@ -80,6 +83,7 @@ fn run(task: Task) -> Result<()> {
         Task::Guests { if_stale } => guests::build(if_stale),
         Task::Generate { check: false } => generate::write(),
         Task::Generate { check: true } => generate::check(),
+        Task::Web => web::build(),
         Task::Fuzz { seconds, target } => fuzz::run(seconds, target.as_deref()),
         Task::Hostile { options } => hostile::run(&options),
         Task::Crash { kills } => crash::run(kills),
