@@ -6,8 +6,8 @@
 
 use bytes::Bytes;
 use runabout_protocol::{
-    Checkpoint, Digest, FunctionName, FunctionVersion, Limits, LimitsRequest, Manifest, Outcome,
-    ScheduleName, Task, TaskId, Usage,
+    Checkpoint, Digest, FunctionName, FunctionVersion, Json, Limits, LimitsRequest, Manifest,
+    Outcome, ScheduleName, Task, TaskId, Usage,
 };
 use runabout_sandbox::SourceLanguage;
 use runabout_server::parse;
@@ -24,8 +24,10 @@ pub struct Target {
 /// Every target.
 pub const TARGETS: &[Target] = &[
     Target { name: "cron", run: cron },
+    Target { name: "endpoint", run: endpoint },
     Target { name: "multipart", run: multipart },
     Target { name: "query", run: query },
+    Target { name: "rule", run: rule },
     Target { name: "schedule", run: schedule },
     Target { name: "source", run: source },
     Target { name: "task_request", run: task_request },
@@ -47,6 +49,27 @@ fn schedule(input: &[u8]) {
     parse::schedule(input);
 }
 
+/// A line with the query of a request, then the endpoint it goes to.
+fn endpoint(input: &[u8]) {
+    let (query, body) = first_line(input);
+    if let Some(args) = parse::endpoint(body, query) {
+        args.read::<Vec<Json>>().expect("arguments are an array");
+    }
+}
+
+/// A line with a rule, then the JSON of its parameter.
+fn rule(input: &[u8]) {
+    let (rule, value) = first_line(input);
+    let Ok(rule) = std::str::from_utf8(rule) else { return };
+    parse::rule(rule, value);
+}
+
+fn first_line(input: &[u8]) -> (&[u8], &[u8]) {
+    let end = input.iter().position(|byte| *byte == b'\n').unwrap_or(input.len());
+    let (first, rest) = input.split_at(end);
+    (first, rest.get(1..).unwrap_or_default())
+}
+
 /// A query string of `GET /v1/tasks`.
 fn query(input: &[u8]) {
     if let Ok(text) = std::str::from_utf8(input) {
@@ -66,9 +89,8 @@ fn cron(input: &[u8]) {
 
 /// A line with the content type, then the body.
 fn multipart(input: &[u8]) {
-    let end = input.iter().position(|byte| *byte == b'\n').unwrap_or(input.len());
-    let (head, body) = input.split_at(end);
-    parse::multipart(head, Bytes::copy_from_slice(body.get(1..).unwrap_or_default()));
+    let (head, body) = first_line(input);
+    parse::multipart(head, Bytes::copy_from_slice(body));
 }
 
 /// What other nodes, workers and the store's rows consist of: JSON, and the texts of ids and names.

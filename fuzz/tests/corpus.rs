@@ -71,13 +71,28 @@ fn hold(name: &str) {
 
 #[test]
 fn every_target_is_held() {
-    let held = ["cron", "multipart", "query", "schedule", "source", "task_request", "values"];
+    let held = [
+        "cron",
+        "endpoint",
+        "multipart",
+        "query",
+        "rule",
+        "schedule",
+        "source",
+        "task_request",
+        "values",
+    ];
     assert!(TARGETS.iter().map(|target| target.name).eq(held));
 }
 
 #[test]
 fn cron_holds() {
     hold("cron");
+}
+
+#[test]
+fn endpoint_holds() {
+    hold("endpoint");
 }
 
 #[test]
@@ -88,6 +103,11 @@ fn multipart_holds() {
 #[test]
 fn query_holds() {
     hold("query");
+}
+
+#[test]
+fn rule_holds() {
+    hold("rule");
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! Settings of a node. Each is defined once, in [`Wishes`], and can be given as a flag, as a
 //! `RUNABOUT_...` variable or as a key of `runabout.toml`, in that order of precedence.
 
+mod endpoints;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
+use runabout_protocol::EndpointRequest;
 use serde::{Deserialize, Deserializer};
 
 use crate::exit::Failure;
@@ -22,6 +25,15 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// What stands in the file: settings, and what is too large for a flag.
+#[derive(Debug, Default, PartialEq)]
+pub struct File {
+    /// The settings.
+    pub wishes: Wishes,
+    /// Paths of the user's own, each an `[[endpoint]]`.
+    pub endpoints: Vec<EndpointRequest>,
 }
 
 /// What was asked for, wherever; what was left open is `None` or empty.
@@ -94,12 +106,14 @@ impl Wishes {
             otlp_endpoint: self.otlp_endpoint.or(fallback.otlp_endpoint),
         }
     }
+}
 
+impl File {
     /// Reads `named`, or `runabout.toml` if it is there.
     ///
     /// # Errors
     /// The file cannot be read, is no TOML, or has a key or a value that it cannot have.
-    pub fn from_file(named: Option<&Path>) -> anyhow::Result<Self> {
+    pub fn read(named: Option<&Path>) -> anyhow::Result<Self> {
         let path = named.unwrap_or(Path::new(DEFAULT_FILE));
         match std::fs::read_to_string(path) {
             Ok(text) => Self::from_toml(&text, path),
@@ -112,24 +126,30 @@ impl Wishes {
     }
 
     fn from_toml(text: &str, path: &Path) -> anyhow::Result<Self> {
-        let wrong = |offset: usize, message: &str| {
+        let wrong = |(offset, message): Wrong| {
             let line = text[..offset].matches('\n').count() + 1;
             Failure::ours(format!("{}:{line}: {}", path.display(), message.replace('\n', " ")))
         };
-        let not_toml = |error: toml::de::Error| {
-            wrong(error.span().map_or(0, |span| span.start), error.message())
-        };
-        let table = toml::de::DeTable::parse(text).map_err(not_toml)?;
+        let mut table = toml::de::DeTable::parse(text).map_err(|error| wrong(not_toml(&error)))?;
+        let endpoints = endpoints::take(table.get_mut()).map_err(wrong)?;
         for key in table.get_ref().keys() {
             if !keys().iter().any(|known| known == key.get_ref().as_ref()) {
-                return Err(wrong(key.span().start, &unknown_key(key.get_ref())).into());
+                return Err(wrong((key.span().start, unknown_key(key.get_ref()))).into());
             }
         }
-        Ok(toml::from_str(text).map_err(not_toml)?)
+        let wishes = Wishes::deserialize(toml::Deserializer::from(table));
+        Ok(Self { wishes: wishes.map_err(|error| wrong(not_toml(&error)))?, endpoints })
     }
 }
 
-/// Every key of the file: the flags' names with underscores.
+/// What is wrong with a file, and at which of its bytes.
+type Wrong = (usize, String);
+
+fn not_toml(error: &toml::de::Error) -> Wrong {
+    (error.span().map_or(0, |span| span.start), error.message().to_owned())
+}
+
+/// Every key of the file that is a setting: the flags' names with underscores.
 pub fn keys() -> Vec<String> {
     let command = Wishes::augment_args(clap::Command::new("serve"));
     command.get_arguments().map(|argument| argument.get_id().to_string()).collect()
@@ -137,7 +157,8 @@ pub fn keys() -> Vec<String> {
 
 fn unknown_key(key: &str) -> String {
     let distance = |known: &String| strsim::damerau_levenshtein(known, &key.replace('-', "_"));
-    let nearest = keys().into_iter().min_by_key(distance).unwrap_or_default();
+    let known = keys().into_iter().chain([endpoints::KEY.to_owned()]);
+    let nearest = known.min_by_key(distance).unwrap_or_default();
     format!("there is no setting {key:?}; the nearest is {nearest:?}")
 }
 
@@ -176,7 +197,8 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Wishes, String> {
-        Wishes::from_toml(text, Path::new("runabout.toml")).map_err(|error| error.to_string())
+        let file = File::from_toml(text, Path::new("runabout.toml"));
+        file.map(|file| file.wishes).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -229,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_named_file_must_be_there_and_the_default_one_need_not() {
-        assert!(Wishes::from_file(Some(Path::new("/nowhere/runabout.toml"))).is_err());
-        assert_eq!(Wishes::from_file(None).expect("no file here"), Wishes::default());
+        assert!(File::read(Some(Path::new("/nowhere/runabout.toml"))).is_err());
+        assert_eq!(File::read(None).expect("no file here"), File::default());
     }
 }

@@ -81,6 +81,10 @@ pub struct Manifest {
     /// Where to run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<Place>,
+    /// The same, in the words of an endpoint: `0`, `1`, `auto`, `query`, or a CEL rule over `args`
+    /// that says whether a call goes upstream, `args[0] > 32`. It excludes `place`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offload: Option<String>,
     /// Whether running it twice does no harm; true when left out, as no role grants effects yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pure: Option<bool>,

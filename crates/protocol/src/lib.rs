@@ -1,7 +1,8 @@
-//! The words Runabout's parts speak to each other: ids, functions, tasks, schedules, limits,
-//! outcomes, events and worker frames. Owns their shapes and their JSON; does no I/O, reads no
+//! The words Runabout's parts speak to each other: ids, functions, tasks, schedules, endpoints,
+//! limits, outcomes, events and worker frames. Owns their shapes and their JSON; does no I/O, reads no
 //! clock, decides nothing.
 
+mod endpoint;
 mod event;
 mod frames;
 mod function;
@@ -13,6 +14,7 @@ mod schedule;
 mod task;
 mod value;
 
+pub use endpoint::{ComputeMode, ComputeRequest, EndpointMethod, EndpointRequest};
 pub use event::{
     DeletedEvent, LogEvent, OutcomeEvent, ProgressEvent, ResetEvent, ResetReason, StateEvent,
     TruncatedEvent,

@@ -15,6 +15,7 @@ use crate::body::Intake;
 use crate::calls::Gate;
 use crate::codes::Code;
 use crate::deployed::Functions;
+use crate::endpoints::Endpoints;
 use crate::engine::Engine;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
@@ -41,6 +42,8 @@ pub struct Parts {
     pub sandbox: Sandbox,
     /// What is deployed, in memory.
     pub functions: Functions,
+    /// Paths of the user's own.
+    pub endpoints: Endpoints,
     /// What hands in tasks by the clock.
     pub schedules: Schedules,
     /// Bounds on calls.
@@ -82,12 +85,14 @@ impl App {
     }
 
     /// Wires a node's parts.
+    #[expect(clippy::too_many_arguments, reason = "each part once, and only here")]
     pub fn new(
         node: Node,
         store: Store,
         engine: Engine,
         sandbox: Sandbox,
         functions: Functions,
+        endpoints: Endpoints,
         schedules: Schedules,
         stopping: CancellationToken,
     ) -> Self {
@@ -97,6 +102,7 @@ impl App {
             engine,
             sandbox,
             functions,
+            endpoints,
             schedules,
             gate: Gate::default(),
             intake: Intake::default(),

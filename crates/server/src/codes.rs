@@ -205,6 +205,9 @@ codes! {
     InternalError = "internal_error", 500,
         "The node failed at its part",
         "Its log says more. Nothing was lost that it had accepted.";
+    FunctionMissing = "function_missing", 503,
+        "The endpoint's function is not deployed",
+        "Deploy it with `PUT /v1/functions/{name}`; `function` names it.";
     Overloaded = "overloaded", 503,
         "The node has more work under way than it takes",
         "Try again after `Retry-After` seconds.";

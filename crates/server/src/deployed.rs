@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use parking_lot::RwLock;
-use runabout_protocol::{FunctionName, FunctionVersion, Limits, LimitsRequest, Manifest};
+use runabout_protocol::{
+    Arguments, FunctionName, FunctionVersion, Limits, LimitsRequest, Manifest,
+};
 use runabout_sandbox::Accepted;
 use runabout_store::{NewVersion, Store};
 use tokio::sync::Mutex;
@@ -13,6 +15,7 @@ use tokio::sync::Mutex;
 use crate::codes::Code;
 use crate::problem::Problem;
 use crate::source::{Artifact, artifact};
+use crate::wanted::{Offload, Wanted};
 
 /// A version of a function, ready to be called.
 #[derive(Debug)]
@@ -21,6 +24,8 @@ pub struct Deployed {
     pub version: FunctionVersion,
     /// Its limits where a request asks for none.
     pub limits: Limits,
+    /// Where its calls run, if its manifest says so in the words of an endpoint.
+    offload: Option<Offload>,
 }
 
 impl Deployed {
@@ -28,13 +33,26 @@ impl Deployed {
         let wished = version.manifest.limits.unwrap_or_default();
         // The maximum may have been lowered since it was deployed; it then gets what there is.
         let limits = wished.resolve(maximum).unwrap_or_else(|_| lowered(wished, maximum));
-        Self { version, limits }
+        let offload = version.manifest.offload.as_deref().and_then(|text| {
+            // It was read when it was deployed; only another version of this program can differ.
+            let refused =
+                |error| tracing::warn!(function = %version.name, %error, "ignored a rule");
+            Offload::of_manifest(text).map_err(refused).ok()
+        });
+        Self { version, limits, offload }
     }
 
     /// What the sandbox needs to know of its artifact.
     pub fn artifact(&self) -> Artifact {
         let FunctionVersion { digest, language, form, .. } = self.version;
         Artifact { digest, language, form }
+    }
+
+    /// Where a call should run, as far as its manifest says.
+    pub fn wanted(&self, args: &Arguments) -> Wanted {
+        let place = || self.version.manifest.place.map(Wanted::word);
+        let offload = self.offload.as_ref().and_then(|offload| offload.of_call(args));
+        offload.or_else(place).unwrap_or_default()
     }
 
     /// `fib@1`.
@@ -160,6 +178,29 @@ impl Functions {
         self.latest.write().remove(name);
         if existed { Ok(()) } else { Err(function_not_found(name)) }
     }
+}
+
+/// A function as somebody names it: `fib` is always the latest, `fib@3` that version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reference<'a> {
+    /// Its name, which may be none.
+    pub name: &'a str,
+    /// The version, if it is pinned.
+    pub version: Option<u32>,
+}
+
+/// Reads a reference.
+///
+/// # Errors
+/// Why it is none.
+pub fn reference(text: &str) -> Result<Reference<'_>, String> {
+    let Some((name, version)) = text.split_once('@') else {
+        return Ok(Reference { name: text, version: None });
+    };
+    let version = version
+        .parse()
+        .map_err(|_| format!("{version:?} is no version: write `{name}@1` or `{name}`"))?;
+    Ok(Reference { name, version: Some(version) })
 }
 
 /// Reads a function's name.

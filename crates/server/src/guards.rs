@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::codes::Code;
+use crate::endpoints::is_reserved;
 use crate::problem::Problem;
 
 /// The node's rules.
@@ -232,7 +233,7 @@ fn is_open_navigation<B>(request: &Request<B>) -> bool {
     matches!(*request.method(), Method::GET | Method::HEAD)
         && is("sec-fetch-mode", b"navigate")
         && is("sec-fetch-dest", b"document")
-        && (path == "/" || path == "/docs" || path.starts_with("/docs/"))
+        && (path == "/" || path == "/docs" || path.starts_with("/docs/") || !is_reserved(path))
 }
 
 #[cfg(test)]
@@ -317,6 +318,7 @@ mod tests {
         let navigation =
             "Sec-Fetch-Site: cross-site\nSec-Fetch-Mode: navigate\nSec-Fetch-Dest: document";
         check(&format!("GET /\n{navigation}"), "pass");
+        check(&format!("GET /report/2026\n{navigation}"), "pass");
         check(&format!("GET /v1/tasks\n{navigation}"), "foreign_origin");
         check(&format!("POST /\n{navigation}"), "foreign_origin");
         let frame = navigation.replace("document", "iframe");

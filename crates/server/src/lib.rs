@@ -8,6 +8,7 @@ mod codes;
 #[cfg(test)]
 mod contract;
 mod deployed;
+mod endpoints;
 mod engine;
 mod events;
 mod extract;
@@ -25,10 +26,12 @@ mod problem;
 mod read;
 mod request_log;
 mod routes;
+mod rules;
 mod schedules;
 mod source;
 mod submission;
 mod suggest;
+mod wanted;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -36,7 +39,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::http::HeaderValue;
-use runabout_protocol::{Limits, NodeId};
+use runabout_protocol::{EndpointRequest, Limits, NodeId};
 use runabout_sandbox::Sandbox;
 use runabout_store::Store;
 use tokio::net::TcpListener;
@@ -45,12 +48,14 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 pub use codes::{ErrorCode, markdown as errors_markdown};
+pub use endpoints::{InvalidEndpoint, Misfit, check as check_endpoints};
 pub use guards::InvalidOrigin;
 pub use identity::FILE as IDENTITY_FILE;
 pub use metrics::markdown as metrics_markdown;
 
 use app::{App, Node};
 use deployed::Functions;
+use endpoints::Endpoints;
 use engine::EngineConfig;
 use front::Front;
 use guards::Guards;
@@ -94,6 +99,8 @@ pub struct Settings {
     pub fair_label: Option<String>,
     /// How long finished tasks are kept; `None` means for ever.
     pub keep: Option<Duration>,
+    /// Paths of the user's own, as the node's file has them.
+    pub endpoints: Vec<EndpointRequest>,
 }
 
 impl Settings {
@@ -109,6 +116,7 @@ impl Settings {
             memory_total_bytes: None,
             fair_label: None,
             keep: None,
+            endpoints: Vec::new(),
         }
     }
 }
@@ -131,6 +139,9 @@ pub enum Error {
     /// An allowed origin is none.
     #[error(transparent)]
     InvalidOrigin(#[from] InvalidOrigin),
+    /// An endpoint is wrong.
+    #[error("endpoint {}: {}", .0.index + 1, .0.invalid)]
+    Endpoint(#[from] Misfit),
     /// The data directory cannot be used.
     #[error(transparent)]
     Store(#[from] runabout_store::Error),
@@ -211,6 +222,7 @@ async fn start(settings: Settings, listen: SocketAddr) -> Result<Started, Error>
     let guards = guards(&settings, listen)?;
     // Before anything that counts is made: handles made earlier would count into the void.
     metrics::install();
+    let endpoints = Endpoints::of_file(settings.endpoints)?;
     let name = settings.name.unwrap_or_else(|| listen.to_string());
     let name_header = name_header(&name)?;
     let data_dir = settings.data_dir;
@@ -225,12 +237,13 @@ async fn start(settings: Settings, listen: SocketAddr) -> Result<Started, Error>
     let config = EngineConfig { fair_label, ..EngineConfig::new(name.clone(), slots) };
     let janitor = Janitor::new(store.clone(), settings.keep, compiled);
     let functions = Functions::load(store.clone(), sandbox.maximum()).await?;
+    endpoints.warn_of_missing(&functions).await;
     let (engine, engine_task) =
         engine::start(config, Arc::new(store.clone()), sandbox.clone()).await?;
     let node = Node { id, name, name_header };
     let (schedules, inbox) = schedules::channel();
     let stopping = CancellationToken::new();
-    let app = App::new(node, store, engine, sandbox, functions, schedules, stopping);
+    let app = App::new(node, store, engine, sandbox, functions, endpoints, schedules, stopping);
     let schedules_task = schedules::start(app.clone(), inbox).await?;
     let front = Front::new(guards, routes::router(app.clone()));
     let upkeep = tokio::spawn(upkeep(app.clone()));

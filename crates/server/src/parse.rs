@@ -5,9 +5,12 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::IntoResponse;
 use bytes::Bytes;
 use jiff::Timestamp;
+use runabout_protocol::Json;
 use serde::de::DeserializeOwned;
 
+use crate::endpoints::{Definition, Parameters, Target};
 use crate::problem::Problem;
+use crate::rules::Rule;
 use crate::schedules::{self, Cron};
 use crate::{multipart as form, read, routes, source, submission};
 
@@ -36,6 +39,27 @@ pub fn cron(zone: &str, after: &str, expression: &str) -> Vec<Timestamp> {
     };
     let Ok(cron) = Cron::parse(expression, zone) else { return Vec::new() };
     std::iter::successors(cron.next(after), |last| cron.next(*last)).take(TIMES).collect()
+}
+
+/// The body of an endpoint, and the query of a request to it: the arguments of the call.
+pub fn endpoint(body: &[u8], query: &[u8]) -> Option<Json> {
+    let endpoint = answered(read::object(body))?;
+    let definition = answered(Definition::new(endpoint).map_err(Problem::from))?;
+    let mut parameters = Parameters::default();
+    answered(parameters.add_pairs(query, &definition.expected()))?;
+    definition.add_defaults(&mut parameters);
+    let Target::Function(binding) = &definition.target else { return None };
+    answered(binding.wanted(&parameters).map_err(Problem::from))?;
+    Some(answered(binding.arguments(&parameters).map_err(Problem::from))?.values)
+}
+
+/// A rule over `n`, decided where it is one; `n` is JSON, or null.
+pub fn rule(rule: &str, n: &[u8]) {
+    if let Ok(rule) = Rule::parse(rule, &["n"]) {
+        let n = serde_json::from_slice(n).unwrap_or_default();
+        // That it can be decided is not said.
+        drop(rule.decide(vec![("n", n)]));
+    }
 }
 
 /// A multipart task, its parts and what its file is taken for.

@@ -16,7 +16,7 @@ use runabout_sandbox::SourceLanguage;
 use crate::app::App;
 use crate::body::{ARGS_BYTES_MAX, too_large};
 use crate::codes::Code;
-use crate::deployed::Deployed;
+use crate::deployed::{Deployed, Reference, reference};
 use crate::engine::NewTask;
 use crate::multipart::Form;
 use crate::problem::Problem;
@@ -123,16 +123,8 @@ pub fn examine(request: TaskRequest) -> Result<(), Problem> {
 }
 
 async fn find(app: &App, function: &str) -> Result<Arc<Deployed>, Problem> {
-    let (name, version) = match function.split_once('@') {
-        None => (function, None),
-        Some((name, version)) => {
-            let number = version.parse().map_err(|_| {
-                let detail = format!("{version:?} is no version: write `{name}@1` or `{name}`");
-                Problem::invalid_field("function", detail)
-            })?;
-            (name, Some(number))
-        }
-    };
+    let invalid = |why| Problem::invalid_field("function", why);
+    let Reference { name, version } = reference(function).map_err(invalid)?;
     app.functions.find(name, version).await
 }
 

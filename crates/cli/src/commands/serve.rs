@@ -10,7 +10,7 @@ use runabout_protocol::Limits;
 use runabout_server::Settings;
 use tokio::net::TcpListener;
 
-use crate::config::{LogFormat, Wishes};
+use crate::config::{File, LogFormat, Wishes};
 use crate::exit::{Exit, Failure};
 use crate::{output, telemetry};
 
@@ -39,11 +39,12 @@ pub struct Serve {
 impl Serve {
     /// Runs the node until it is told to stop.
     pub async fn execute(self) -> anyhow::Result<Exit> {
-        let wishes = self.wishes.or(Wishes::from_file(self.config.as_deref())?);
+        let File { wishes, endpoints } = File::read(self.config.as_deref())?;
+        let wishes = self.wishes.or(wishes);
         let format = wishes.log_format.unwrap_or_default();
         let telemetry = telemetry::start(format, wishes.otlp_endpoint.as_deref())?;
         let address = resolve(wishes.listen.as_deref().unwrap_or(DEFAULT_LISTEN)).await?;
-        let settings = settings(wishes)?;
+        let settings = Settings { endpoints, ..settings(wishes)? };
         let exposed = !address.ip().is_loopback();
         if exposed && settings.token.is_none() {
             let message = format!(
@@ -106,6 +107,7 @@ fn settings(wishes: Wishes) -> anyhow::Result<Settings> {
         memory_total_bytes: wishes.memory_total,
         fair_label: wishes.fair_label,
         keep: wishes.keep.map(Duration::from_millis),
+        endpoints: Vec::new(),
     })
 }
 

@@ -30,6 +30,7 @@ use crate::calls::Tail;
 use crate::codes::Code;
 use crate::extract::{Query, Segment};
 use crate::problem::{Problem, ProblemJson, stopping};
+use crate::wanted::{By, Wanted};
 use crate::{read, source};
 
 /// Says how long each phase took.
@@ -90,13 +91,13 @@ impl How {
         }
     }
 
-    fn place(&self, manifest: Option<Place>) -> Place {
-        match self.offload {
-            Some(Offload::Here) => Place::Here,
-            Some(Offload::Upstream) => Place::Upstream,
-            Some(Offload::Auto) => Place::Auto,
-            None => manifest.unwrap_or_default(),
-        }
+    /// What the caller says of the place, if anything.
+    fn wanted(&self) -> Option<Wanted> {
+        Some(Wanted::word(match self.offload? {
+            Offload::Here => Place::Here,
+            Offload::Upstream => Place::Upstream,
+            Offload::Auto => Place::Auto,
+        }))
     }
 }
 
@@ -136,11 +137,11 @@ async fn call_function(
     let call = Call {
         digest: deployed.version.digest,
         limits: deployed.limits(how.limits(), app.sandbox.maximum(), "")?,
-        place: how.place(manifest.place),
+        wanted: how.wanted().unwrap_or_else(|| deployed.wanted(&args)),
         export: how.export.or_else(|| manifest.export.clone()),
         args,
-        _room: room,
-        logs_wanted: parts.headers.get(WANT_LOGS).is_some_and(|value| value == "1"),
+        room,
+        logs_wanted: wants_logs(&parts.headers),
         began,
     };
     run(&app, call).await
@@ -182,27 +183,39 @@ async fn call_artifact(
     let call = Call {
         digest: parse_digest(&digest)?,
         limits: limits.map_err(|above| Problem::above_maximum(&above, ""))?,
-        place: how.place(None),
+        wanted: how.wanted().unwrap_or_default(),
         export: how.export,
         args,
-        _room: room,
-        logs_wanted: parts.headers.get(WANT_LOGS).is_some_and(|value| value == "1"),
+        room,
+        logs_wanted: wants_logs(&parts.headers),
         began,
     };
     run(&app, call).await
 }
 
 /// A call with everything decided.
-struct Call {
-    digest: Digest,
-    export: Option<String>,
-    args: Arguments,
-    /// Held to the end of the call, so that those that wait are counted too.
-    _room: Room,
-    limits: Limits,
-    place: Place,
-    logs_wanted: bool,
-    began: Instant,
+pub struct Call {
+    /// What runs.
+    pub digest: Digest,
+    /// The export to call.
+    pub export: Option<String>,
+    /// Its arguments.
+    pub args: Arguments,
+    /// The room that the arguments take.
+    pub room: Room,
+    /// Its limits.
+    pub limits: Limits,
+    /// Where it should run.
+    pub wanted: Wanted,
+    /// Whether the caller wants to see the last lines of output.
+    pub logs_wanted: bool,
+    /// When the request came.
+    pub began: Instant,
+}
+
+/// Whether a request wants the call's last lines of output.
+pub fn wants_logs(headers: &HeaderMap) -> bool {
+    headers.get(WANT_LOGS).is_some_and(|value| value == "1")
 }
 
 /// The arguments, and the room they take until the call has ended.
@@ -244,7 +257,13 @@ fn json_arguments(bytes: Vec<u8>) -> Result<Arguments, Problem> {
     Ok(Arguments { values, encoding: None })
 }
 
-async fn run(app: &App, call: Call) -> Result<Response, Problem> {
+/// Runs a call and answers with its outcome.
+///
+/// # Errors
+/// It could not run: `overloaded`, `artifact_missing`, or arguments that do not fit.
+pub async fn run(app: &App, call: Call) -> Result<Response, Problem> {
+    // Held to the end of the call, so that those that wait are counted too.
+    let _room = call.room;
     let full = |_| Problem::overloaded("too many calls are waiting for their turn");
     let queued = Instant::now();
     let _turn = app.gate.enter().await.map_err(full)?;
@@ -279,7 +298,7 @@ async fn run(app: &App, call: Call) -> Result<Response, Problem> {
     let headers = response.headers_mut();
     headers.insert(SERVER_TIMING, server_timing(&phases));
     headers.insert(RAN_ON, app.node.name_header.clone());
-    headers.insert(PLACEMENT, placement(call.place));
+    headers.insert(PLACEMENT, placement(call.wanted));
     if call.logs_wanted {
         headers.insert(LOGS, logs(&tail)?);
     }
@@ -299,11 +318,13 @@ fn server_timing(phases: &[(&str, Duration)]) -> HeaderValue {
 }
 
 /// This version has no upstream, so that everything runs here, whatever was asked for.
-fn placement(place: Place) -> HeaderValue {
-    HeaderValue::from_static(match place {
-        Place::Here => "here; reason=asked",
-        Place::Upstream | Place::Auto => "here; reason=no_upstream",
-        Place::Tab => "here; reason=no_tab",
+fn placement(wanted: Wanted) -> HeaderValue {
+    HeaderValue::from_static(match (wanted.place, wanted.by) {
+        (Place::Here, By::Word) => "here; reason=asked",
+        (Place::Here, By::Rule) => "here; reason=rule",
+        (Place::Here, By::BrokenRule) => "here; reason=rule_failed",
+        (Place::Upstream | Place::Auto, _) => "here; reason=no_upstream",
+        (Place::Tab, _) => "here; reason=no_tab",
     })
 }
 

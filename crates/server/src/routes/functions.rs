@@ -20,7 +20,9 @@ use crate::deployed::parse_name;
 use crate::extract::{Query, Segment};
 use crate::multipart::Form;
 use crate::problem::{Problem, ProblemJson};
+use crate::rules::InvalidRule;
 use crate::source::Artifact;
+use crate::wanted::Offload;
 use crate::{multipart, read, source};
 
 /// The routes of this file.
@@ -114,6 +116,15 @@ fn fits(app: &App, accepted: &Accepted, manifest: &Manifest) -> Result<(), Probl
     limits
         .resolve(app.sandbox.maximum())
         .map_err(|above| Problem::above_maximum(&above, "manifest.limits."))?;
+    if let Some(offload) = &manifest.offload {
+        if manifest.place.is_some() {
+            let detail = "place and offload say the same in two ways";
+            return Err(
+                Problem::new(Code::ConflictingFields, detail).with("field", "manifest.offload")
+            );
+        }
+        Offload::of_manifest(offload).map_err(invalid_rule)?;
+    }
     if manifest.language.is_some_and(|language| language != accepted.language) {
         let detail =
             format!("the code is {}, not what the manifest says", accepted.language.as_str());
@@ -131,6 +142,15 @@ fn fits(app: &App, accepted: &Accepted, manifest: &Manifest) -> Result<(), Probl
         return Err(Problem::new(Code::UnknownExport, detail).with("field", "manifest.export"));
     }
     Ok(())
+}
+
+fn invalid_rule(rule: InvalidRule) -> Problem {
+    let InvalidRule { detail, suggestion } = rule;
+    let problem = Problem::invalid_field("manifest.offload", format!("manifest.offload: {detail}"));
+    match suggestion {
+        Some(suggestion) => problem.with("suggestion", suggestion),
+        None => problem,
+    }
 }
 
 /// Which page of functions to list.

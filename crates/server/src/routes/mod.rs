@@ -3,6 +3,7 @@
 mod artifacts;
 mod attempts;
 mod calls;
+mod dispatch;
 mod events;
 mod functions;
 mod node;
@@ -34,7 +35,7 @@ pub fn router(app: App) -> Router {
     let openapi = serde_json::to_vec(&openapi).expect("a document of strings has a JSON form");
     routes
         .merge(pages::pages(openapi.into()))
-        .fallback(unknown_path)
+        .fallback(dispatch::to_endpoint)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(app)
 }
@@ -73,10 +74,6 @@ fn documented() -> OpenApiRouter<App> {
         .merge(functions::routes())
         .merge(artifacts::routes())
         .merge(node::routes())
-}
-
-async fn unknown_path(uri: Uri) -> Problem {
-    Problem::new(Code::UnknownPath, format!("there is nothing at {}", uri.path()))
 }
 
 // axum adds the `Allow` header.
