@@ -62,6 +62,7 @@ struct How {
     /// That version; the latest if left out. For functions only.
     version: Option<u32>,
     /// Where to run: 0 here, 1 upstream, auto wherever it is best.
+    #[param(inline)]
     offload: Option<Offload>,
     /// Wall-clock time, in milliseconds.
     timeout_ms: Option<u64>,
