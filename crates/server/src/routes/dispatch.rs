@@ -95,7 +95,7 @@ impl Asked {
 }
 
 /// There is nothing at that path.
-fn unknown_path(uri: &Uri) -> Problem {
+pub fn unknown_path(uri: &Uri) -> Problem {
     Problem::new(Code::UnknownPath, format!("there is nothing at {}", uri.path()))
 }
 

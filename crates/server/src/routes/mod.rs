@@ -3,6 +3,7 @@
 mod artifacts;
 mod attempts;
 mod calls;
+mod console;
 mod dispatch;
 mod events;
 mod functions;
@@ -34,6 +35,7 @@ pub fn router(app: App) -> Router {
     let (routes, openapi) = documented().split_for_parts();
     let openapi = serde_json::to_vec(&openapi).expect("a document of strings has a JSON form");
     routes
+        .merge(console::console())
         .merge(pages::pages(openapi.into()))
         .fallback(dispatch::to_endpoint)
         .method_not_allowed_fallback(method_not_allowed)

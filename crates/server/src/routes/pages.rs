@@ -1,9 +1,8 @@
-//! The pages for people: the landing page, the API's page, the error codes.
+//! The pages for people beside the console: the API's page, the error codes.
 
 use axum::Router;
-use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::http::{HeaderValue, header};
+use axum::response::Html;
 use axum::routing::get;
 use bytes::Bytes;
 use tower_http::set_header::SetResponseHeaderLayer;
@@ -12,10 +11,9 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use crate::app::App;
 use crate::codes::{ErrorCode, TABLE};
 
-const LANDING: &str = include_str!("landing.html");
 const ERRORS: &str = include_str!("errors.html");
 
-/// The landing page and the error codes need a style and nothing else.
+/// The error codes need a style and nothing else.
 const STATIC_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; \
                              base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 /// The API's page runs its own scripts, sets styles on elements, and asks this node.
@@ -29,10 +27,7 @@ pub fn pages(openapi: Bytes) -> Router<App> {
         let openapi = openapi.clone();
         async move { ([(header::CONTENT_TYPE, "application/json")], openapi) }
     };
-    let own = Router::new()
-        .route("/", get(landing))
-        .route("/docs/errors", get(errors))
-        .layer(policy(STATIC_POLICY));
+    let own = Router::new().route("/docs/errors", get(errors)).layer(policy(STATIC_POLICY));
     let config = Config::from("/openapi.json").use_base_layout().try_it_out_enabled(true);
     let docs = Router::from(SwaggerUi::new("/docs").config(config)).layer(policy(DOCS_POLICY));
     Router::new().route("/openapi.json", get(document)).merge(own).merge(docs)
@@ -41,16 +36,6 @@ pub fn pages(openapi: Bytes) -> Router<App> {
 fn policy(policy: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
     let value = HeaderValue::from_static(policy);
     SetResponseHeaderLayer::overriding(header::CONTENT_SECURITY_POLICY, value)
-}
-
-async fn landing(State(app): State<App>, headers: HeaderMap) -> Response {
-    // The guards know the host as ours, so that the examples work as they stand.
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let page = LANDING
-        .replace("{{address}}", &escaped(host.unwrap_or(&app.node.name)))
-        .replace("{{name}}", &escaped(&app.node.name))
-        .replace("{{version}}", crate::VERSION);
-    Html(page).into_response()
 }
 
 async fn errors() -> Html<String> {
