@@ -65,7 +65,7 @@ await writeFile('dist/frame.json', `${JSON.stringify({ policy: FRAME_POLICY })}\
 await writeFile('src/generated/frame-html.js', `export const frameHtml = ${JSON.stringify(html)};\n`);
 await writeFile('src/generated/quickjs-wasm.js', await engine());
 await build({
-  entryPoints: ['src/index.ts'],
+  entryPoints: ['src/index.ts', 'src/service-worker.ts'],
   outdir: 'dist',
   bundle: true,
   splitting: true,
