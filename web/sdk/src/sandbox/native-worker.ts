@@ -157,6 +157,7 @@ class World {
    * when its promise settles; a script's when nothing is left to do. */
   private turn(): void {
     if (this.ended) return;
+    this.outlet.flush();
     const state = this.mail[MAIL.STATE];
     const settled = state !== STATE.PENDING;
     if (state === STATE.THREW || (settled && (this.isModule || this.mail[MAIL.TIMERS] === 0))) {

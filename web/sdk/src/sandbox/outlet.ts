@@ -1,11 +1,12 @@
-//! A run's way out, as Web Workers use it: keeps lines together while there are many, and holds the
-//! run to its bounds. The frame counts again, as it does not believe a guest's own realm.
+//! A run's way out, as Web Workers use it: keeps lines together while there are many, tells the latest
+//! of many progresses and checkpoints, and holds the run to its bounds. The frame counts again, as it does not believe a guest's own realm.
 
 import { CHECKPOINT_BYTES_MAX, MESSAGE_BYTES_MAX, OUTPUT_BYTES_MAX } from '../limits.js';
 import type { Line, State } from './messages.js';
 
-/** Lines within `WINDOW_MS` that are told at once; later ones wait for company. */
-const PROMPT_LINES = 32;
+/** What is told at once within `WINDOW_MS`. Later lines wait for company, and of progresses and
+ * checkpoints the latest waits for the next occasion: a loop that tells without end chokes nobody. */
+const PROMPT_MESSAGES = 32;
 const WINDOW_MS = 50;
 /** Told at once when this much has gathered. */
 const GATHERED_BYTES_MAX = 16 << 10;
@@ -23,6 +24,8 @@ export class Outlet {
   private toldOfMore = false;
   private windowStart = 0;
   private inWindow = 0;
+  private heldProgress: object | undefined;
+  private heldCheckpoint: object | undefined;
   /** Lines that WASI or a Wasm guest has begun and not ended. */
   private partial = { stdout: '', stderr: '' };
 
@@ -36,13 +39,16 @@ export class Outlet {
     this.left -= kept.length + 1;
     this.lines[this.lines.length] = [stream, kept];
     this.gathered += kept.length + 1;
+    if (this.isPrompt() || this.gathered > GATHERED_BYTES_MAX) this.flush();
+  }
+
+  private isPrompt(): boolean {
     const now = this.ways.now();
     if (now - this.windowStart > WINDOW_MS) {
       this.windowStart = now;
       this.inWindow = 0;
     }
-    this.inWindow++;
-    if (this.inWindow <= PROMPT_LINES || this.gathered > GATHERED_BYTES_MAX) this.flush();
+    return ++this.inWindow <= PROMPT_MESSAGES;
   }
 
   /** One line more than is kept lets the frame see that there was more. */
@@ -66,10 +72,15 @@ export class Outlet {
 
   /** Tells all that has gathered. */
   flush(): void {
-    if (this.lines.length === 0) return;
-    this.ways.post({ type: 'output', lines: this.lines });
-    this.lines = [];
-    this.gathered = 0;
+    if (this.lines.length > 0) {
+      this.ways.post({ type: 'output', lines: this.lines });
+      this.lines = [];
+      this.gathered = 0;
+    }
+    if (this.heldProgress !== undefined) this.ways.post(this.heldProgress);
+    if (this.heldCheckpoint !== undefined) this.ways.post(this.heldCheckpoint);
+    this.heldProgress = undefined;
+    this.heldCheckpoint = undefined;
   }
 
   /** The end of the run: what was begun and will not be ended is told as well. */
@@ -81,14 +92,18 @@ export class Outlet {
 
   progress(fraction: number, message: string): void {
     const kept = message.length > MESSAGE_BYTES_MAX ? message.slice(0, MESSAGE_BYTES_MAX) : message;
-    this.ways.post({ type: 'progress', fraction, message: kept });
+    this.heldProgress = { type: 'progress', fraction, message: kept };
+    if (this.isPrompt()) this.flush();
   }
 
   /** Answers with a text if the state is refused. */
   checkpoint(state: State): string | undefined {
     const bytes = 'bytes' in state ? state.bytes.length : this.ways.encode(state.text).length;
     if (bytes > CHECKPOINT_BYTES_MAX) return 'a checkpoint has 1 MiB at the most';
-    this.ways.post({ type: 'checkpoint', state });
+    // A copy: the guest may go on writing into its own bytes before this is sent.
+    const kept = 'bytes' in state ? { bytes: state.bytes.slice() } : state;
+    this.heldCheckpoint = { type: 'checkpoint', state: kept };
+    if (this.isPrompt()) this.flush();
     return undefined;
   }
 }

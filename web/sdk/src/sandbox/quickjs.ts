@@ -251,7 +251,7 @@ function hostFunctions(vm: QuickJS, outlet: Outlet): Record<HostName, (...args: 
     checkpoint(kind, state) {
       if (state === undefined) return vm.undefined;
       return answer(outlet.checkpoint(
-        kind?.toNumber() === 1 ? { bytes: state.toUint8Array().slice() } : { text: state.toString() }));
+        kind?.toNumber() === 1 ? { bytes: state.toUint8Array() } : { text: state.toString() }));
     },
     random(array) {
       return fillRandom(vm, array);

@@ -175,7 +175,7 @@ function hostImports(around: Surroundings): WebAssembly.ModuleImports {
       around.outlet.line(stream === 1 ? 'stdout' : 'stderr', decoder.decode(read(text, length)));
     },
     checkpoint(state: number, length: number) {
-      const refused = around.outlet.checkpoint({ bytes: read(state, length).slice() });
+      const refused = around.outlet.checkpoint({ bytes: read(state, length) });
       if (refused !== undefined) throw new WebAssembly.RuntimeError(`runabout.checkpoint: ${refused}`);
     },
     checkpoint_size: () => around.checkpoint?.length ?? -1,

@@ -45,3 +45,18 @@ test('a checkpoint beyond 1 MiB is refused', () => {
   expect(out.checkpoint({ bytes: new Uint8Array((1 << 20) + 1) })).toBe('a checkpoint has 1 MiB at the most');
   expect(posted).toHaveLength(1);
 });
+
+test('of endless progresses and checkpoints the latest is told in the end', () => {
+  const { out, posted, pass } = outlet();
+  for (let at = 0; at < 10_000; at++) {
+    out.progress(at / 10_000, '');
+    out.checkpoint({ text: `${at}` });
+  }
+  expect(posted.length).toBeLessThan(50);
+  out.flush();
+  expect(posted.at(-1)).toEqual({ type: 'checkpoint', state: { text: '9999' } });
+  expect(posted.at(-2)).toMatchObject({ type: 'progress', fraction: 0.9999 });
+  pass(100);
+  out.progress(1, 'end');
+  expect(posted.at(-1)).toMatchObject({ fraction: 1, message: 'end' });
+});
