@@ -31,6 +31,7 @@ mod schedules;
 mod source;
 mod submission;
 mod suggest;
+mod threads;
 mod wanted;
 
 use std::net::SocketAddr;
@@ -188,7 +189,7 @@ pub async fn serve(
         // Waiting requests answer at once, and /readyz turns callers away.
         stopping.cancel();
     };
-    listen::serve(listener, node.front, announced).await;
+    let listened = listen::serve(listener, node.front, announced).await;
     // Before the engine, which would refuse what it hands in.
     node.schedules_task.end().await;
     node.janitor.abort();
@@ -205,7 +206,7 @@ pub async fn serve(
         tracing::debug!(took = ?began.elapsed(), "what ran was put back");
     }
     node.upkeep.abort();
-    Ok(())
+    listened.map_err(Error::Listen)
 }
 
 /// A node that has started, but listens to nobody yet.

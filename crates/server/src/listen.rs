@@ -1,4 +1,5 @@
-//! Accepts connections and sees them off: one task a connection, with bounded numbers and times.
+//! Accepts connections and sees them off: one task a connection, on one of the threads that are
+//! there for connections, with bounded numbers and times.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use tower::ServiceExt;
 
 use crate::front::Front;
 use crate::opening::Opening;
+use crate::threads::Threads;
 
 /// Connections at once; more wait in the listener's backlog.
 const CONNECTIONS_MAX: usize = 4096;
@@ -31,11 +33,19 @@ const REST_AFTER_FAILURE: Duration = Duration::from_millis(100);
 
 /// Serves `front` on `listener` until `shutdown` resolves, and then until the requests under way
 /// have ended or their time of grace is over.
-pub async fn serve(listener: TcpListener, front: Front, shutdown: impl Future<Output = ()>) {
+///
+/// # Errors
+/// The system refuses the threads.
+pub async fn serve(
+    listener: TcpListener,
+    front: Front,
+    shutdown: impl Future<Output = ()>,
+) -> std::io::Result<()> {
+    let threads = Threads::start()?;
     let graceful = GracefulShutdown::new();
     let cut_off = CancellationToken::new();
     tokio::select! {
-        () = accept(&listener, &front, &graceful, &cut_off) => {}
+        () = accept(&listener, &front, &threads, (&graceful, &cut_off)) => {}
         () = shutdown => {}
     }
     drop(listener);
@@ -43,13 +53,16 @@ pub async fn serve(listener: TcpListener, front: Front, shutdown: impl Future<Ou
         tracing::warn!("requests were still under way {GRACE:?} after the node was told to stop");
         cut_off.cancel();
     }
+    // Joined where waiting for them holds nobody up.
+    drop(tokio::task::spawn_blocking(move || drop(threads)).await);
+    Ok(())
 }
 
 async fn accept(
     listener: &TcpListener,
     front: &Front,
-    graceful: &GracefulShutdown,
-    cut_off: &CancellationToken,
+    threads: &Threads,
+    (graceful, cut_off): (&GracefulShutdown, &CancellationToken),
 ) {
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIME_MAX);
@@ -70,20 +83,29 @@ async fn accept(
                 continue;
             }
         };
-        let connection = builder.serve_connection_with_upgrades(io(stream), service(front));
-        let watched = graceful.watch(connection.into_owned());
-        let cut_off = cut_off.clone();
+        let (builder, front) = (builder.clone(), front.clone());
+        let (watcher, cut_off) = (graceful.watcher(), cut_off.clone());
         // Owned by `graceful`, which tells it to end and waits for it, and then by `cut_off`.
-        tokio::spawn(async move {
+        threads.spawn(async move {
+            let _place = place;
+            let stream = match here(stream) {
+                Ok(stream) => stream,
+                Err(error) => return tracing::warn!(%error, "failed to take over a connection"),
+            };
+            let connection = builder.serve_connection_with_upgrades(io(stream), service(&front));
             tokio::select! {
-                ended = watched => if let Err(error) = ended {
+                ended = watcher.watch(connection) => if let Err(error) = ended {
                     tracing::debug!(error, "connection ended");
                 },
                 () = cut_off.cancelled() => {}
             }
-            drop(place);
         });
     }
+}
+
+/// Registers a socket with the runtime of this thread, and no longer with the one that accepted it.
+fn here(stream: TcpStream) -> std::io::Result<TcpStream> {
+    TcpStream::from_std(stream.into_std()?)
 }
 
 fn io(stream: TcpStream) -> TokioIo<Opening<TcpStream>> {
