@@ -48,7 +48,7 @@ const RULES: &[Rule] = &[
     Rule {
         package: "runabout-protocol",
         ours: Ours::These(&[]),
-        others: Others::Only(&["serde", "serde_json", "utoipa", "uuid"]),
+        others: Others::Only(&["serde", "serde_json", "ts-rs", "utoipa", "uuid"]),
     },
     Rule {
         package: "runabout-scheduler",
@@ -66,19 +66,25 @@ const RULES: &[Rule] = &[
         others: Others::AllBut(FOR_APPLICATIONS),
     },
     Rule {
+        package: "runabout-worker",
+        ours: Ours::These(&["runabout-protocol", "runabout-sandbox"]),
+        others: Others::AllBut(FOR_APPLICATIONS),
+    },
+    Rule {
         package: "runabout-server",
         ours: Ours::These(&[
             "runabout-protocol",
             "runabout-sandbox",
             "runabout-scheduler",
             "runabout-store",
+            "runabout-worker",
         ]),
         others: Others::AllBut(FOR_APPLICATIONS),
     },
     Rule { package: "runabout-cli", ours: Ours::AnyButApplications, others: Others::Any },
     Rule { package: "runabout-fuzz", ours: Ours::AnyButApplications, others: Others::Any },
     Rule { package: "runabout-tests", ours: Ours::AnyButApplications, others: Others::Any },
-    Rule { package: "xtask", ours: Ours::These(&[]), others: Others::Any },
+    Rule { package: "xtask", ours: Ours::These(&["runabout-protocol"]), others: Others::Any },
 ];
 
 /// Nobody builds on these.

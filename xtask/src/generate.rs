@@ -8,17 +8,27 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::programs::{command, read, runabout};
 
-/// A file, and the command of `runabout` that prints it.
+/// A file, and where its content comes from.
 struct Generated {
     path: &'static str,
-    args: &'static [&'static str],
+    source: Source,
 }
 
+enum Source {
+    /// What `runabout` prints with these arguments.
+    Printed(&'static [&'static str]),
+    /// What this makes.
+    Made(fn() -> String),
+}
+
+use Source::{Made, Printed};
+
 const FILES: &[Generated] = &[
-    Generated { path: "docs/openapi.json", args: &["openapi"] },
-    Generated { path: "docs/errors.md", args: &["errors"] },
-    Generated { path: "docs/metrics.md", args: &["metrics"] },
-    Generated { path: "docs/cli.md", args: &["help-markdown"] },
+    Generated { path: "docs/openapi.json", source: Printed(&["openapi"]) },
+    Generated { path: "docs/errors.md", source: Printed(&["errors"]) },
+    Generated { path: "docs/metrics.md", source: Printed(&["metrics"]) },
+    Generated { path: "docs/cli.md", source: Printed(&["help-markdown"]) },
+    Generated { path: "web/sdk/src/wire.ts", source: Made(runabout_protocol::declarations) },
 ];
 
 /// Writes every generated file.
@@ -55,7 +65,10 @@ pub fn check() -> Result<()> {
 
 impl Generated {
     fn content(&self, runabout: &Path) -> Result<Vec<u8>> {
-        let printed = read(command(runabout).args(self.args))?;
-        Ok([printed.trim_ascii_end(), b"\n"].concat())
+        let content = match self.source {
+            Printed(args) => read(command(runabout).args(args))?,
+            Made(make) => make().into_bytes(),
+        };
+        Ok([content.trim_ascii_end(), b"\n"].concat())
     }
 }

@@ -11,6 +11,7 @@ use crate::{
 /// `event: state`: where a task stands now.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct StateEvent {
     /// The task.
     pub task: TaskId,
@@ -90,6 +91,7 @@ impl StateEvent {
 /// `event: progress`: how far the latest attempt says it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct ProgressEvent {
     /// The task.
     pub task: TaskId,
@@ -103,6 +105,7 @@ pub struct ProgressEvent {
 /// `event: log`: a line of output.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct LogEvent {
     /// The task.
     pub task: TaskId,
@@ -114,6 +117,7 @@ pub struct LogEvent {
 /// `event: truncated`: the attempt wrote more than is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct TruncatedEvent {
     /// The task.
     pub task: TaskId,
@@ -124,6 +128,7 @@ pub struct TruncatedEvent {
 /// `event: outcome`: how a task ended; told once, as the last of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct OutcomeEvent {
     /// The task.
     pub task: TaskId,
@@ -144,6 +149,7 @@ pub struct OutcomeEvent {
 /// `event: deleted`: the task and all that belonged to it are gone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct DeletedEvent {
     /// The task.
     pub task: TaskId,
@@ -153,6 +159,7 @@ pub struct DeletedEvent {
 /// after it; for a stream of all tasks, ask for the list again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct ResetEvent {
     /// Why.
     pub reason: ResetReason,
@@ -161,6 +168,7 @@ pub struct ResetEvent {
 /// Why events were missed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum ResetReason {
     /// `Last-Event-ID` is of an earlier life of the node, or no id of this node.

@@ -10,6 +10,7 @@ use crate::{Digest, LimitsRequest};
 /// What an artifact is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "lowercase")]
 pub enum Language {
     /// JavaScript; TypeScript becomes this when it is accepted.
@@ -34,6 +35,7 @@ impl Language {
 /// The form of JavaScript source, decided once, when it is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "lowercase")]
 pub enum Form {
     /// No `import` and no `export`: runs top to bottom, the last expression is the result.
@@ -42,9 +44,21 @@ pub enum Form {
     Module,
 }
 
+/// What JavaScript runs in, where there is a choice: nodes have only this one, tabs their browser's
+/// besides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[serde(rename_all = "lowercase")]
+pub enum JsEngine {
+    /// QuickJS in WebAssembly: slower than a browser's, and with exact limits.
+    Quickjs,
+}
+
 /// Where to run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "lowercase")]
 pub enum Place {
     /// On the node that was asked.
@@ -58,9 +72,28 @@ pub enum Place {
     Auto,
 }
 
+impl Place {
+    /// Whether it is the place of what asks for none.
+    pub fn is_auto(&self) -> bool {
+        *self == Self::Auto
+    }
+}
+
+/// In what surroundings the attempts of a task run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// Where.
+    pub place: Place,
+    /// What its JavaScript must run in; whatever the worker has, when left out.
+    pub engine: Option<JsEngine>,
+    /// Whether its sandbox may be kept from one run to the next.
+    pub reuse: bool,
+}
+
 /// What is said of a function beside its code.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// What the code is written in; found out when left out.
@@ -91,6 +124,9 @@ pub struct Manifest {
     /// What it may touch while it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
+    /// What its JavaScript must run in; whatever the worker has, when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<JsEngine>,
     /// Whether its sandbox may be kept from one run to the next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reuse: Option<bool>,
@@ -99,6 +135,7 @@ pub struct Manifest {
 /// A function's name: 1 to 64 of `a-z A-Z 0-9 . _ -`, beginning with a letter, a digit or `_`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(type = "string"))]
 #[serde(transparent)]
 pub struct FunctionName(String);
 
@@ -152,6 +189,7 @@ impl<'de> Deserialize<'de> for FunctionName {
 /// One deployed version of a function.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct FunctionVersion {
     /// The function's name.
     pub name: FunctionName,

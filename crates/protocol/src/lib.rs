@@ -4,7 +4,7 @@
 
 mod endpoint;
 mod event;
-mod frames;
+pub mod frame;
 mod function;
 mod ids;
 mod limits;
@@ -12,22 +12,32 @@ mod log;
 mod outcome;
 mod schedule;
 mod task;
+#[cfg(feature = "typescript")]
+mod typescript;
 mod value;
+pub mod wire;
+mod worker;
 
 pub use endpoint::{ComputeMode, ComputeRequest, EndpointMethod, EndpointRequest};
 pub use event::{
     DeletedEvent, LogEvent, OutcomeEvent, ProgressEvent, ResetEvent, ResetReason, StateEvent,
     TruncatedEvent,
 };
-pub use frames::{Checkpoint, Run, ServerToWorker, WorkerToServer};
-pub use function::{Form, FunctionName, FunctionVersion, InvalidName, Language, Manifest, Place};
+pub use frame::{Capability, Run, ServerToWorker, WorkerKind, WorkerToServer};
+pub use function::{
+    Form, FunctionName, FunctionVersion, InvalidName, JsEngine, Language, Manifest, Place,
+    Surroundings,
+};
 pub use ids::{Attempt, Digest, InvalidDigest, NodeId, TaskId, WorkerId};
 pub use limits::{AboveMaximum, Limits, LimitsRequest};
 pub use log::{LogLine, Stream};
 pub use outcome::{ErrorReport, LimitKind, MemoryScope, Outcome, Usage};
 pub use schedule::{Missed, Schedule, ScheduleName, ScheduleRequest};
 pub use task::{AttemptRecord, Progress, Task, TaskRequest, TaskState, Trust, WorkerLabel};
-pub use value::{Arguments, Encoding, Json, Returned};
+#[cfg(feature = "typescript")]
+pub use typescript::declarations;
+pub use value::{Arguments, Checkpoint, Encoding, Json, Returned};
+pub use worker::{Worker, WorkerChange, WorkerChanges, WorkerEvent};
 
 /// The version of the worker protocol and of node-to-node requests.
 pub const PROTOCOL_VERSION: u32 = 1;

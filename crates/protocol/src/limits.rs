@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 /// The limits of one run, all decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct Limits {
     /// Wall-clock time, in milliseconds.
     pub timeout_ms: u64,
@@ -24,6 +25,7 @@ impl Default for Limits {
 /// The limits a request or a manifest asks for; what it leaves out is the default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(deny_unknown_fields)]
 pub struct LimitsRequest {
     /// Wall-clock time, in milliseconds.

@@ -7,6 +7,7 @@ use crate::Attempt;
 /// Where a run wrote a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "lowercase")]
 pub enum Stream {
     /// `console.log`, `console.info`, `console.debug`, WASI's descriptor 1.
@@ -18,6 +19,7 @@ pub enum Stream {
 /// A piece of output, in the order it was written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct LogLine {
     /// When it arrived at the node, RFC 3339 in UTC.
     pub at: String,

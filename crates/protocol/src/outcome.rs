@@ -6,6 +6,7 @@ use crate::{Encoding, Json, Returned};
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(as = "crate::typescript::OutcomeCases"))]
 #[serde(into = "OutcomeJson", try_from = "OutcomeJson")]
 pub enum Outcome {
     /// The function returned a value.
@@ -57,6 +58,7 @@ impl Outcome {
 /// What a function threw.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct ErrorReport {
     /// The error's name: `TypeError`, `RuntimeError` for a Wasm trap, `Exit` for an exit code.
     pub name: String,
@@ -70,6 +72,7 @@ pub struct ErrorReport {
 /// A limit of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "lowercase")]
 pub enum LimitKind {
     /// The clock on the wall.
@@ -81,6 +84,7 @@ pub enum LimitKind {
 /// Whose memory ran out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "lowercase")]
 pub enum MemoryScope {
     /// The run's own limit.
@@ -93,6 +97,7 @@ pub enum MemoryScope {
 /// What a run used.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct Usage {
     /// Processor time, in milliseconds; null where it cannot be measured.
     pub cpu_ms: Option<f64>,

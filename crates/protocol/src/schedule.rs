@@ -10,6 +10,7 @@ use crate::{FunctionName, InvalidName, TaskId, TaskRequest};
 /// A schedule's name; it is made like a function's.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(type = "string"))]
 #[serde(transparent)]
 pub struct ScheduleName(FunctionName);
 
@@ -37,6 +38,7 @@ impl FromStr for ScheduleName {
 /// What becomes of times that came while the node was not there to see them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum Missed {
     /// Nothing.
@@ -62,6 +64,7 @@ impl Missed {
 /// What a client asks for with `PUT /v1/schedules/{name}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(deny_unknown_fields)]
 pub struct ScheduleRequest {
     /// When: minute, hour, day of the month, month, day of the week.
@@ -82,6 +85,7 @@ pub struct ScheduleRequest {
 /// A schedule as clients see it. Times are RFC 3339 in UTC.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct Schedule {
     /// Its name.
     pub name: ScheduleName,

@@ -11,6 +11,7 @@ use crate::{
 /// Where a task stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "lowercase")]
 pub enum TaskState {
     /// Accepted, and waiting for a slot.
@@ -51,8 +52,9 @@ impl TaskState {
 }
 
 /// How far a worker's word is to be believed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "lowercase")]
 pub enum Trust {
     /// The node itself.
@@ -66,6 +68,7 @@ pub enum Trust {
 /// How far a run says it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct Progress {
     /// From 0 to 1.
     pub fraction: f64,
@@ -77,6 +80,7 @@ pub struct Progress {
 /// What a client asks for with `POST /v1/tasks`. Exactly one of `source` and `function` is given.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(deny_unknown_fields)]
 pub struct TaskRequest {
     /// Source text of JavaScript or TypeScript.
@@ -126,6 +130,7 @@ pub struct TaskRequest {
 /// A task as clients see it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct Task {
     /// Its id, a UUIDv7.
     pub id: TaskId,
@@ -155,6 +160,9 @@ pub struct Task {
     pub lost: u32,
     /// Higher goes first.
     pub priority: i32,
+    /// Where it is to run; left out where that is open.
+    #[serde(default, skip_serializing_if = "Place::is_auto")]
+    pub place: Place,
     /// Words to find and group tasks by.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
@@ -185,6 +193,7 @@ pub type WorkerLabel = String;
 /// One attempt at a task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub struct AttemptRecord {
     /// Its number, from 1.
     pub attempt: Attempt,

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 /// One JSON text, known to be valid.
 #[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(type = "unknown"))]
 #[serde(transparent)]
 pub struct Json(Box<RawValue>);
 
@@ -84,6 +85,7 @@ impl utoipa::ToSchema for Json {
 /// How bytes stand in JSON: not at all, or as base64 text beside this marker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 #[serde(rename_all = "lowercase")]
 pub enum Encoding {
     /// Standard base64 with padding.
@@ -113,6 +115,16 @@ pub struct Returned {
     /// The value as JSON. With `encoding`, a string of base64.
     pub value: Json,
     /// Set when the value is bytes.
+    pub encoding: Option<Encoding>,
+}
+
+/// A small state that a run leaves for a later attempt: JSON, or bytes as base64.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// The state as JSON. With `encoding`, a string of base64.
+    pub state: Json,
+    /// Set when the state is bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoding: Option<Encoding>,
 }
 

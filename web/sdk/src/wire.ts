@@ -60,10 +60,6 @@ export type Digest = string;
 /** How bytes stand in JSON: not at all, or as base64 text beside this marker. */
 export type Encoding = "base64";
 
-/** What JavaScript runs in, where there is a choice: nodes have only this one, tabs their browser's
- * besides. */
-export type Engine = "quickjs";
-
 /** What a function threw. */
 export type ErrorReport = {
   /** The error's name: `TypeError`, `RuntimeError` for a Wasm trap, `Exit` for an exit code. */
@@ -128,6 +124,10 @@ export type HelloFrame = {
   name?: string | null,
   /** The node's token, where it wants one. */
   token?: string | null, };
+
+/** What JavaScript runs in, where there is a choice: nodes have only this one, tabs their browser's
+ * besides. */
+export type JsEngine = "quickjs";
 
 /** One JSON text, known to be valid. */
 export type Json = unknown;
@@ -203,7 +203,7 @@ export type Manifest = {
   /** What it may touch while it runs. */
   role?: string | null,
   /** What its JavaScript must run in; whatever the worker has, when left out. */
-  engine?: Engine | null,
+  engine?: JsEngine | null,
   /** Whether its sandbox may be kept from one run to the next. */
   reuse?: boolean | null, };
 
@@ -304,7 +304,7 @@ export type Run = { task: TaskId, attempt: Attempt,
   /** What the last attempt left to go on from. */
   checkpoint?: Json | null, checkpoint_encoding?: Encoding | null,
   /** What JavaScript must run in: its manifest says so, or its limits need to be exact. */
-  engine?: Engine | null,
+  engine?: JsEngine | null,
   /** Whether its sandbox may be kept for the next run of the same artifact. */
   reuse?: boolean, };
 
@@ -425,6 +425,8 @@ export type Task = {
   lost: number,
   /** Higher goes first. */
   priority: number,
+  /** Where it is to run; left out where that is open. */
+  place?: Place,
   /** Words to find and group tasks by. */
   labels?: { [key in string]: string },
   /** When it was accepted, RFC 3339 in UTC. */
