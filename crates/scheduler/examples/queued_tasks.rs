@@ -4,9 +4,10 @@
 use std::error::Error;
 use std::time::Instant;
 
-use runabout_protocol::{Json, Language, Outcome, Returned, TaskId, Usage, WorkerId};
+use runabout_protocol::{Json, Language, Outcome, Returned, TaskId, Trust, Usage, WorkerId};
 use runabout_scheduler::{
-    Capabilities, Effect, Event, Lease, Moment, Rules, Scheduler, Share, Step, Submission,
+    Capabilities, Effect, Event, Lease, Moment, Needs, Offer, Rules, Scheduler, Share, Step,
+    Submission,
 };
 use uuid::Uuid;
 
@@ -39,8 +40,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// Lets a worker with one slot run them one after the other.
 fn run_all(scheduler: &mut Scheduler) -> u64 {
     let worker = WorkerId(Uuid::from_u128(1));
-    let capabilities = Capabilities::all();
-    let mut step = scheduler.step(NOW, Event::WorkerJoined { worker, slots: 1, capabilities });
+    let offer = Offer { capabilities: Capabilities::all(), trust: Trust::Node };
+    let mut step = scheduler.step(NOW, Event::WorkerJoined { worker, slots: 1, offer });
     let mut ended = 0;
     while let Some(lease) = begun_in(&step) {
         let outcome = Outcome::Returned(Returned { value: Json::null(), encoding: None });
@@ -63,7 +64,7 @@ fn submission(n: u64, share: u64) -> Submission {
         task: TaskId(Uuid::from_u128(
             u128::from(n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835),
         )),
-        language: Language::Js,
+        needs: Needs::of(Language::Js),
         priority: 0,
         share: Share(share),
         bytes: 300,

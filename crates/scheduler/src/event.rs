@@ -1,8 +1,8 @@
 //! What the scheduler is told, and what it says is to be done.
 
-use runabout_protocol::{Attempt, Language, Outcome, TaskId, TaskState, Usage, WorkerId};
+use runabout_protocol::{Attempt, Outcome, TaskId, TaskState, Usage, WorkerId};
 
-use crate::{Capabilities, Moment};
+use crate::{Moment, Needs, Offer};
 
 /// Whose a task is, as far as fairness goes: within one priority, shares take turns. Tasks with
 /// equal keys are one share; what a key stands for is known to whoever drives the scheduler.
@@ -14,8 +14,8 @@ pub struct Share(pub u64);
 pub struct Submission {
     /// Its id, never used before.
     pub task: TaskId,
-    /// What a worker must be able to run.
-    pub language: Language,
+    /// What it asks of a worker.
+    pub needs: Needs,
     /// Higher goes first, whosever it is.
     pub priority: i32,
     /// Whom it belongs to.
@@ -76,9 +76,19 @@ pub enum Event {
         worker: WorkerId,
         /// How many attempts it takes at once.
         slots: u32,
-        /// What it can run.
-        capabilities: Capabilities,
+        /// What it can run, and how far it is trusted.
+        offer: Offer,
     },
+    /// A worker takes another number of attempts at once from now on. If it has more, it finishes
+    /// those and is given no others.
+    WorkerResized {
+        /// The worker.
+        worker: WorkerId,
+        /// How many.
+        slots: u32,
+    },
+    /// A worker says that it is about to go: it finishes what it has, or hands it back.
+    WorkerLeaves(WorkerId),
     /// A worker's session has ended.
     WorkerLost(WorkerId),
     /// A worker says that an attempt has begun.

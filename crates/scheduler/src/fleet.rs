@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use runabout_protocol::{Attempt, Language, TaskId, WorkerId};
+use runabout_protocol::{Attempt, TaskId, WorkerId};
 
-use crate::capabilities::{LANGUAGES, PerLanguage};
-use crate::{Capabilities, Lease, Moment};
+use crate::{Lease, Moment, Needs, Offer};
 
 /// How far a run has come, as far as its worker has said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +28,10 @@ pub(crate) struct Run {
 #[derive(Debug)]
 struct Worker {
     slots: u32,
-    capabilities: Capabilities,
-    /// Never more than `slots`.
+    offer: Offer,
+    /// It is given nothing more.
+    is_leaving: bool,
+    /// Never more than `slots` were when the latest of them began.
     runs: BTreeMap<(TaskId, Attempt), Run>,
     /// When it was last given work, as a count of all work given.
     turn: u64,
@@ -38,7 +39,7 @@ struct Worker {
 
 impl Worker {
     fn has_room(&self) -> bool {
-        self.runs.len() < self.slots as usize
+        !self.is_leaving && self.runs.len() < self.slots as usize
     }
 }
 
@@ -49,16 +50,30 @@ type Rank = (usize, u64, WorkerId);
 #[derive(Debug, Default)]
 pub(crate) struct Fleet {
     workers: BTreeMap<WorkerId, Worker>,
-    /// The workers with a free slot, for each language they can run.
-    free: PerLanguage<BTreeSet<Rank>>,
+    /// The workers with a free slot, by what they offer. Few offers differ, so going through them
+    /// costs little.
+    free: BTreeMap<Offer, BTreeSet<Rank>>,
     turns: u64,
 }
 
 impl Fleet {
-    pub(crate) fn join(&mut self, id: WorkerId, slots: u32, capabilities: Capabilities) {
-        let worker = Worker { slots, capabilities, runs: BTreeMap::new(), turn: 0 };
+    pub(crate) fn join(&mut self, id: WorkerId, slots: u32, offer: Offer) {
+        let worker = Worker { slots, offer, is_leaving: false, runs: BTreeMap::new(), turn: 0 };
         self.workers.insert(id, worker);
         self.list(id);
+    }
+
+    pub(crate) fn resize(&mut self, id: WorkerId, slots: u32) {
+        self.change(id, |worker| worker.slots = slots);
+    }
+
+    /// Gives a worker nothing more.
+    pub(crate) fn retire(&mut self, id: WorkerId) {
+        self.change(id, |worker| worker.is_leaving = true);
+    }
+
+    pub(crate) fn is_leaving(&self, id: WorkerId) -> bool {
+        self.workers.get(&id).is_some_and(|worker| worker.is_leaving)
     }
 
     /// Forgets a worker and returns what it was running.
@@ -70,28 +85,24 @@ impl Fleet {
             .collect()
     }
 
-    /// The worker to give the next run in `language` to.
-    pub(crate) fn choose(&self, language: Language) -> Option<WorkerId> {
-        self.free.get(language).first().map(|(.., id)| *id)
+    /// The worker to give the next run with these needs to.
+    pub(crate) fn choose(&self, needs: Needs) -> Option<WorkerId> {
+        let free = self.free.iter().filter(|(offer, _)| offer.meets(needs));
+        free.filter_map(|(_, ranks)| ranks.first()).min().map(|(.., id)| *id)
     }
 
     pub(crate) fn begin(&mut self, lease: Lease, run: Run) {
-        self.unlist(lease.worker);
         self.turns += 1;
-        if let Some(worker) = self.workers.get_mut(&lease.worker) {
-            worker.turn = self.turns;
+        let turn = self.turns;
+        self.change(lease.worker, |worker| {
+            worker.turn = turn;
             worker.runs.insert((lease.task, lease.attempt), run);
-        }
-        self.list(lease.worker);
+        });
     }
 
     /// Frees the slot.
     pub(crate) fn end(&mut self, lease: Lease) -> Option<Run> {
-        self.unlist(lease.worker);
-        let worker = self.workers.get_mut(&lease.worker);
-        let run = worker.and_then(|worker| worker.runs.remove(&(lease.task, lease.attempt)));
-        self.list(lease.worker);
-        run
+        self.change(lease.worker, |worker| worker.runs.remove(&(lease.task, lease.attempt)))?
     }
 
     pub(crate) fn run(&self, lease: Lease) -> Option<&Run> {
@@ -115,7 +126,25 @@ impl Fleet {
     }
 
     pub(crate) fn slots(&self) -> u64 {
-        self.workers.values().map(|worker| u64::from(worker.slots)).sum()
+        let staying = self.workers.values().filter(|worker| !worker.is_leaving);
+        staying.map(|worker| u64::from(worker.slots)).sum()
+    }
+
+    /// The tasks whose attempts a worker has.
+    pub(crate) fn held_by(&self, id: WorkerId) -> Vec<TaskId> {
+        let runs = self.workers.get(&id).map(|worker| worker.runs.keys());
+        runs.into_iter().flatten().map(|(task, _)| *task).collect()
+    }
+
+    pub(crate) fn slots_of(&self, id: WorkerId) -> u32 {
+        self.workers.get(&id).map_or(0, |worker| worker.slots)
+    }
+
+    fn change<T>(&mut self, id: WorkerId, change: impl FnOnce(&mut Worker) -> T) -> Option<T> {
+        self.unlist(id);
+        let changed = self.workers.get_mut(&id).map(change);
+        self.list(id);
+        changed
     }
 
     fn list(&mut self, id: WorkerId) {
@@ -123,16 +152,14 @@ impl Fleet {
             return;
         };
         let rank = (worker.runs.len(), worker.turn, id);
-        for language in LANGUAGES.into_iter().filter(|it| worker.capabilities.contains(*it)) {
-            self.free.get_mut(language).insert(rank);
-        }
+        self.free.entry(worker.offer).or_default().insert(rank);
     }
 
     fn unlist(&mut self, id: WorkerId) {
         let Some(worker) = self.workers.get(&id) else { return };
         let rank = (worker.runs.len(), worker.turn, id);
-        for language in LANGUAGES {
-            self.free.get_mut(language).remove(&rank);
+        if let Some(ranks) = self.free.get_mut(&worker.offer) {
+            ranks.remove(&rank);
         }
     }
 }

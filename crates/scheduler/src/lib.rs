@@ -5,18 +5,18 @@
 //! effects.
 
 mod backoff;
-mod capabilities;
 mod event;
 mod fleet;
 mod moment;
+mod needs;
 pub mod placement;
 mod queue;
 mod rules;
 mod scheduler;
 mod timers;
 
-pub use capabilities::Capabilities;
 pub use event::{Effect, Event, Lease, Restored, Share, Step, Submission, Write};
 pub use moment::Moment;
+pub use needs::{Capabilities, Needs, Offer};
 pub use rules::Rules;
 pub use scheduler::Scheduler;

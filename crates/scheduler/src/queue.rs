@@ -3,10 +3,9 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 
-use runabout_protocol::{Language, TaskId};
+use runabout_protocol::TaskId;
 
-use crate::Share;
-use crate::capabilities::{LANGUAGES, PerLanguage};
+use crate::{Needs, Share};
 
 /// A task's place: among those of its priority and share, the order of submission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,10 +40,12 @@ impl Place {
     }
 }
 
-/// One line for each language, so that a task nobody can run holds up no other.
+/// One line for all tasks that ask the same of a worker, so that a task nobody can run holds up no
+/// other.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    lines: PerLanguage<Line>,
+    /// Of exactly the needs that some waiting task has.
+    lines: BTreeMap<Needs, Line>,
     /// Of exactly the claims that wait in some line or have something under way: who has been away
     /// comes back as one who is new, with nothing saved up and nothing owed.
     standings: HashMap<Claim, Standing>,
@@ -60,28 +61,28 @@ struct Line {
 }
 
 impl Queue {
-    pub(crate) fn insert(&mut self, language: Language, place: Place, task: TaskId) {
+    pub(crate) fn insert(&mut self, needs: Needs, place: Place, task: TaskId) {
         let turns = &mut self.turns;
         let standing = *self.standings.entry(place.claim).or_insert_with(|| {
             *turns += 1;
             Standing { running: 0, turn: *turns }
         });
-        let line = self.lines.get_mut(language);
+        let line = self.lines.entry(needs).or_default();
         line.tasks.insert(place, task);
         line.ranks.insert(rank(place.claim, standing), place.claim);
     }
 
     /// Takes a task out that will not begin now.
-    pub(crate) fn remove(&mut self, language: Language, place: Place) {
-        let Some(standing) = self.standings.get(&place.claim) else { return };
-        self.lines.get_mut(language).remove(place, *standing);
+    pub(crate) fn remove(&mut self, needs: Needs, place: Place) {
+        let Some(standing) = self.standings.get(&place.claim).copied() else { return };
+        self.take_out(needs, place, standing);
         self.forget_if_away(place.claim);
     }
 
     /// Takes a task out that begins now: its claim has had its turn.
-    pub(crate) fn begin(&mut self, language: Language, place: Place) {
+    pub(crate) fn begin(&mut self, needs: Needs, place: Place) {
         let Some(standing) = self.standings.get(&place.claim).copied() else { return };
-        self.lines.get_mut(language).remove(place, standing);
+        self.take_out(needs, place, standing);
         self.turns += 1;
         let running = standing.running.saturating_add(1);
         self.set_standing(place.claim, standing, Standing { running, turn: self.turns });
@@ -95,23 +96,30 @@ impl Queue {
         self.forget_if_away(place.claim);
     }
 
-    /// The first task in line among the languages that `wanted` says can be run now.
-    pub(crate) fn first(&self, wanted: impl Fn(Language) -> bool) -> Option<(Language, TaskId)> {
-        LANGUAGES
-            .into_iter()
-            .filter(|language| wanted(*language))
-            .filter_map(|language| {
-                let (rank, place, task) = self.lines.get(language).first()?;
-                Some(((rank, place), language, task))
+    /// The first task in line among those whose needs `wanted` says can be met now.
+    pub(crate) fn first(&self, wanted: impl Fn(Needs) -> bool) -> Option<(Needs, TaskId)> {
+        self.lines
+            .iter()
+            .filter(|(needs, _)| wanted(**needs))
+            .filter_map(|(needs, line)| {
+                let (rank, place, task) = line.first()?;
+                Some(((rank, place), *needs, task))
             })
             .min_by_key(|(place, ..)| *place)
-            .map(|(_, language, task)| (language, task))
+            .map(|(_, needs, task)| (needs, task))
+    }
+
+    fn take_out(&mut self, needs: Needs, place: Place, standing: Standing) {
+        let Some(line) = self.lines.get_mut(&needs) else { return };
+        line.remove(place, standing);
+        if line.tasks.is_empty() {
+            self.lines.remove(&needs);
+        }
     }
 
     fn set_standing(&mut self, claim: Claim, before: Standing, after: Standing) {
         self.standings.insert(claim, after);
-        for language in LANGUAGES {
-            let ranks = &mut self.lines.get_mut(language).ranks;
+        for Line { ranks, .. } in self.lines.values_mut() {
             if ranks.remove(&rank(claim, before)).is_some() {
                 ranks.insert(rank(claim, after), claim);
             }
@@ -121,8 +129,8 @@ impl Queue {
     fn forget_if_away(&mut self, claim: Claim) {
         let Some(standing) = self.standings.get(&claim) else { return };
         let rank = rank(claim, *standing);
-        let waits = |language| self.lines.get(language).ranks.contains_key(&rank);
-        if standing.running == 0 && !LANGUAGES.into_iter().any(waits) {
+        let waits = |line: &Line| line.ranks.contains_key(&rank);
+        if standing.running == 0 && !self.lines.values().any(waits) {
             self.standings.remove(&claim);
         }
     }
@@ -156,13 +164,20 @@ fn rank(claim: Claim, standing: Standing) -> Rank {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use runabout_protocol::{Language, Trust};
     use uuid::Uuid;
 
     use super::*;
 
+    fn needs() -> [Needs; 4] {
+        let any = [Language::Js, Language::Wasm, Language::Wasi].map(Needs::of);
+        let only_tabs = Needs { only: Some(Trust::Tab), ..any[0] };
+        [any[0], any[1], any[2], only_tabs]
+    }
+
     #[derive(Clone, Copy, Debug)]
     enum Doing {
-        Insert { language: usize, priority: i32, share: u64 },
+        Insert { needs: usize, priority: i32, share: u64 },
         Remove(usize),
         Begin { without: usize },
         End(usize),
@@ -170,10 +185,10 @@ mod tests {
 
     fn doing() -> impl Strategy<Value = Doing> {
         prop_oneof![
-            4 => (0..3usize, 0..2i32, 0..4u64)
-                .prop_map(|(language, priority, share)| Doing::Insert { language, priority, share }),
+            4 => (0..4usize, 0..2i32, 0..4u64)
+                .prop_map(|(needs, priority, share)| Doing::Insert { needs, priority, share }),
             1 => any::<usize>().prop_map(Doing::Remove),
-            4 => (0..4usize).prop_map(|without| Doing::Begin { without }),
+            4 => (0..5usize).prop_map(|without| Doing::Begin { without }),
             3 => any::<usize>().prop_map(Doing::End),
         ]
     }
@@ -181,7 +196,7 @@ mod tests {
     /// A task as a plain list has it.
     #[derive(Clone, Copy, Debug)]
     struct Listed {
-        language: Language,
+        needs: Needs,
         place: Place,
         task: TaskId,
     }
@@ -215,7 +230,7 @@ mod tests {
                 let running = self.running.iter().filter(|it| it.place.claim == claim).count();
                 (claim.priority, running, self.turns[&claim], it.place.order)
             };
-            let wanted = |it: &&Listed| LANGUAGES.get(without) != Some(&it.language);
+            let wanted = |it: &&Listed| needs().get(without) != Some(&it.needs);
             let first = self.waiting.iter().filter(wanted).min_by_key(|it| key(it))?;
             self.waiting.iter().position(|it| it.task == first.task)
         }
@@ -235,24 +250,24 @@ mod tests {
             let (mut queue, mut list) = (Queue::default(), List::default());
             for (order, doing) in (1..).zip(doings) {
                 match doing {
-                    Doing::Insert { language, priority, share } => {
+                    Doing::Insert { needs: which, priority, share } => {
                         let place = Place::new(priority, Share(share), order);
                         let task = TaskId(Uuid::from_u128(order.into()));
-                        let language = LANGUAGES[language];
-                        queue.insert(language, place, task);
-                        list.insert(Listed { language, place, task });
+                        let needs = needs()[which];
+                        queue.insert(needs, place, task);
+                        list.insert(Listed { needs, place, task });
                     }
                     Doing::Remove(which) if !list.waiting.is_empty() => {
                         let it = list.waiting.remove(which % list.waiting.len());
-                        queue.remove(it.language, it.place);
+                        queue.remove(it.needs, it.place);
                     }
                     Doing::Begin { without } => {
-                        let found = queue.first(|it| LANGUAGES.get(without) != Some(&it));
+                        let found = queue.first(|it| needs().get(without) != Some(&it));
                         let first = list.first(without);
                         let expected = first.map(|at| list.waiting[at]);
-                        prop_assert_eq!(found, expected.map(|it| (it.language, it.task)));
+                        prop_assert_eq!(found, expected.map(|it| (it.needs, it.task)));
                         let (Some(at), Some(it)) = (first, expected) else { continue };
-                        queue.begin(it.language, it.place);
+                        queue.begin(it.needs, it.place);
                         list.waiting.remove(at);
                         list.running.push(it);
                         list.turn(it.place.claim);

@@ -9,6 +9,9 @@ pub struct Rules {
     pub queue_bytes_max: u64,
     /// Attempts a task may lose with their workers before it is given up.
     pub lost_max: u32,
+    /// Attempts that workers may hand back when they leave, with no mark against the task. More
+    /// count as lost: a task does not wait for ever for workers that only come and go.
+    pub hand_backs_max: u32,
     /// How long after `run` a worker must have said `started`.
     pub start_within_ms: u64,
     /// How long after its own timeout an attempt may still report by itself.
@@ -27,6 +30,7 @@ impl Default for Rules {
             queue_tasks_max: 2_000_000,
             queue_bytes_max: 4 << 30,
             lost_max: 5,
+            hand_backs_max: 20,
             start_within_ms: 10_000,
             deadline_grace_ms: 5_000,
             stop_within_ms: 5_000,

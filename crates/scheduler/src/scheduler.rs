@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use runabout_protocol::{Attempt, Language, Outcome, TaskId, TaskState, Usage, WorkerId};
+use runabout_protocol::{Attempt, Outcome, TaskId, TaskState, Usage, WorkerId};
 
 use crate::backoff;
 use crate::fleet::{Fleet, Phase, Run};
 use crate::queue::{Place, Queue};
 use crate::timers::{Alarm, Timers};
-use crate::{Effect, Event, Lease, Moment, Restored, Rules, Step, Submission, Write};
+use crate::{Effect, Event, Lease, Moment, Needs, Restored, Rules, Step, Submission, Write};
 
 /// Every unfinished task and every worker. Each step costs at most the logarithm of their number.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub struct Scheduler {
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    language: Language,
+    needs: Needs,
     place: Place,
     bytes: u64,
     timeout_ms: u64,
@@ -41,6 +41,8 @@ struct Entry {
     attempt: Attempt,
     failures: u32,
     lost: u32,
+    /// How often a worker that left has handed it back; not remembered beyond the node's life.
+    handed_back: u32,
     /// Since when, or from when on, it may begin; of a running task, the attempt that runs.
     ready_at: Moment,
     stage: Stage,
@@ -123,6 +125,16 @@ impl Scheduler {
         self.fleet.slots()
     }
 
+    /// Slots of a worker; 0 if it is not there.
+    pub fn slots_of(&self, worker: WorkerId) -> u32 {
+        self.fleet.slots_of(worker)
+    }
+
+    /// The tasks whose attempts a worker has under way, cancelled ones too.
+    pub fn held_by(&self, worker: WorkerId) -> Vec<TaskId> {
+        self.fleet.held_by(worker)
+    }
+
     fn take_in(&mut self, event: Event, turn: &mut Turn) {
         match event {
             Event::Submit(submissions) => self.submit(&submissions, turn),
@@ -130,9 +142,9 @@ impl Scheduler {
             Event::Retract(tasks) => tasks.into_iter().for_each(|task| self.retract(task)),
             Event::Cancel(task) => self.cancel(task, turn),
             Event::Delete(task) => self.delete(task, turn),
-            Event::WorkerJoined { worker, slots, capabilities } => {
-                self.fleet.join(worker, slots, capabilities);
-            }
+            Event::WorkerJoined { worker, slots, offer } => self.fleet.join(worker, slots, offer),
+            Event::WorkerResized { worker, slots } => self.fleet.resize(worker, slots),
+            Event::WorkerLeaves(worker) => self.fleet.retire(worker),
             Event::WorkerLost(worker) => self.lose_worker(worker, turn),
             Event::Started(lease) => self.started(lease, turn),
             Event::Finished { lease, outcome, usage } => {
@@ -173,7 +185,7 @@ impl Scheduler {
     fn entry(&mut self, submission: &Submission) -> Entry {
         self.next_order += 1;
         Entry {
-            language: submission.language,
+            needs: submission.needs,
             place: Place::new(submission.priority, submission.share, self.next_order),
             bytes: submission.bytes,
             timeout_ms: submission.timeout_ms,
@@ -181,6 +193,7 @@ impl Scheduler {
             attempt: Attempt(0),
             failures: 0,
             lost: 0,
+            handed_back: 0,
             ready_at: submission.ready_at,
             stage: Stage::Ready,
         }
@@ -225,12 +238,13 @@ impl Scheduler {
     }
 
     fn finished(&mut self, lease: Lease, outcome: Outcome, usage: Usage, turn: &mut Turn) {
-        let current = self.is_current(lease);
+        let (current, is_leaving) = (self.is_current(lease), self.fleet.is_leaving(lease.worker));
         self.end_run(lease);
         // What was cancelled, deleted or given up has its end already; only the slot was awaited.
         let Some(entry) = current.then(|| self.remove(lease.task)).flatten() else { return };
         match outcome {
             Outcome::Cancelled if self.stopping => self.put_back(lease, entry, turn),
+            Outcome::Cancelled if is_leaving => self.hand_back(lease, entry, turn),
             // Nobody asked for it: the worker gave up, whatever its reasons.
             Outcome::Cancelled | Outcome::Lost { .. } => {
                 self.attempt_lost(lease.task, entry, turn);
@@ -265,6 +279,15 @@ impl Scheduler {
         self.requeue(task, entry, turn.now, turn);
     }
 
+    /// Back to the queue, as its worker does not stay; within bounds it is no mark against the task.
+    fn hand_back(&mut self, lease: Lease, mut entry: Entry, turn: &mut Turn) {
+        entry.handed_back += 1;
+        if entry.handed_back > self.rules.hand_backs_max {
+            return self.attempt_lost(lease.task, entry, turn);
+        }
+        self.put_back(lease, entry, turn);
+    }
+
     /// Back to the queue without a mark against it: we stopped it, and it did nothing wrong.
     fn put_back(&mut self, lease: Lease, entry: Entry, turn: &mut Turn) {
         turn.end_attempt(lease.task, lease.attempt, None, None);
@@ -272,6 +295,7 @@ impl Scheduler {
     }
 
     fn lose_worker(&mut self, worker: WorkerId, turn: &mut Turn) {
+        let is_leaving = self.fleet.is_leaving(worker);
         for (lease, run) in self.fleet.leave(worker) {
             self.timers.unset(run.overdue_at, Alarm::Overdue(lease));
             let Some(entry) = self.tasks.get(&lease.task).copied() else { continue };
@@ -281,6 +305,8 @@ impl Scheduler {
             self.remove(lease.task);
             if self.stopping {
                 self.put_back(lease, entry, turn);
+            } else if is_leaving {
+                self.hand_back(lease, entry, turn);
             } else {
                 self.attempt_lost(lease.task, entry, turn);
             }
@@ -309,7 +335,7 @@ impl Scheduler {
     fn ready(&mut self, task: TaskId) {
         if let Some(entry) = self.tasks.get_mut(&task) {
             entry.stage = Stage::Ready;
-            self.queue.insert(entry.language, entry.place, task);
+            self.queue.insert(entry.needs, entry.place, task);
         }
     }
 
@@ -336,14 +362,14 @@ impl Scheduler {
     }
 
     fn next_match(&self) -> Option<(WorkerId, TaskId)> {
-        let can_run = |language| self.fleet.choose(language).is_some();
-        let (language, task) = self.queue.first(can_run)?;
-        Some((self.fleet.choose(language)?, task))
+        let can_run = |needs| self.fleet.choose(needs).is_some();
+        let (needs, task) = self.queue.first(can_run)?;
+        Some((self.fleet.choose(needs)?, task))
     }
 
     fn begin(&mut self, worker: WorkerId, task: TaskId, turn: &mut Turn) {
         let Some(entry) = self.tasks.get_mut(&task) else { return };
-        self.queue.begin(entry.language, entry.place);
+        self.queue.begin(entry.needs, entry.place);
         entry.stage = Stage::Running(worker);
         entry.attempt.0 += 1;
         self.running += 1;
@@ -371,7 +397,7 @@ impl Scheduler {
             self.timers.set(ready_at, Alarm::Ready(task));
         } else {
             entry.stage = Stage::Ready;
-            self.queue.insert(entry.language, entry.place, task);
+            self.queue.insert(entry.needs, entry.place, task);
         }
         self.queued_bytes += entry.bytes;
         let before = self.tasks.insert(task, entry);
@@ -382,7 +408,7 @@ impl Scheduler {
     fn remove(&mut self, task: TaskId) -> Option<Entry> {
         let entry = self.tasks.remove(&task)?;
         match entry.stage {
-            Stage::Ready => self.queue.remove(entry.language, entry.place),
+            Stage::Ready => self.queue.remove(entry.needs, entry.place),
             Stage::Waiting(until) => self.timers.unset(until, Alarm::Ready(task)),
             Stage::Running(_) => {
                 self.running -= 1;

@@ -1,11 +1,12 @@
 //! What the scheduler promises, one promise a test.
 
 use crate::world::{
-    TIMEOUT_MS, World, ends, lease, returned, runs, submission, task, timed_out, worker,
+    TIMEOUT_MS, World, ends, everything, lease, returned, runs, submission, task, timed_out, worker,
 };
-use runabout_protocol::{Attempt, Language, Outcome, TaskState};
+use runabout_protocol::{Attempt, Capability, Language, Outcome, TaskState, Trust};
 use runabout_scheduler::{
-    Capabilities, Effect, Event, Moment, Restored, Rules, Share, Step, Submission, Write,
+    Capabilities, Effect, Event, Moment, Needs, Offer, Restored, Rules, Share, Step, Submission,
+    Write,
 };
 
 #[test]
@@ -146,7 +147,7 @@ fn a_share_has_one_turn_whatever_languages_it_uses() {
     let languages = [Language::Js, Language::Wasm, Language::Wasi];
     for (n, language) in (1..).zip(languages) {
         let plain = submission(n);
-        let submission = Submission { share: Share(7), language, ..plain };
+        let submission = Submission { share: Share(7), needs: Needs::of(language), ..plain };
         world.step(Event::Submit(vec![submission]));
     }
     world.submit_of(8, 4);
@@ -170,11 +171,96 @@ fn the_least_busy_worker_gets_the_task_and_equals_take_turns() {
 #[test]
 fn a_task_nobody_can_run_holds_up_no_other() {
     let mut world = World::new(Rules::default());
-    let capabilities = Capabilities::of(&[Language::Wasm]);
-    world.step(Event::WorkerJoined { worker: worker(1), slots: 1, capabilities });
+    let capabilities = Capabilities::of(&[Capability::Wasm]);
+    let offer = Offer { capabilities, trust: Trust::Joined };
+    world.step(Event::WorkerJoined { worker: worker(1), slots: 1, offer });
     assert_eq!(runs(&world.submit(1)), []);
-    let wasm = Submission { language: Language::Wasm, ..submission(2) };
+    let wasm = Submission { needs: Needs::of(Language::Wasm), ..submission(2) };
     assert_eq!(runs(&world.step(Event::Submit(vec![wasm]))), [lease(1, 2, 1)]);
+}
+
+#[test]
+fn a_task_goes_only_where_it_may() {
+    let mut world = World::new(Rules::default());
+    for (n, trust) in [(1, Trust::Node), (2, Trust::Joined), (3, Trust::Tab)] {
+        let offer = everything(trust);
+        world.step(Event::WorkerJoined { worker: worker(n), slots: 1, offer });
+    }
+    let only = |trust| Needs { only: Some(trust), ..Needs::of(Language::Js) };
+    for (n, trust, on) in [(1, Trust::Tab, 3), (2, Trust::Node, 1)] {
+        let it = Submission { needs: only(trust), ..submission(n) };
+        assert_eq!(runs(&world.step(Event::Submit(vec![it]))), [lease(on, n, 1)]);
+    }
+    let waits = Submission { needs: only(Trust::Tab), ..submission(3) };
+    assert_eq!(runs(&world.step(Event::Submit(vec![waits]))), [], "another worker is free");
+    assert_eq!(runs(&world.submit(4)), [lease(2, 4, 1)], "and takes what may go anywhere");
+}
+
+#[test]
+fn javascript_under_exact_limits_goes_only_where_they_can_be_kept() {
+    let mut world = World::new(Rules::default());
+    let capabilities = Capabilities::of(&[Capability::Js, Capability::Wasm]);
+    let offer = Offer { capabilities, trust: Trust::Tab };
+    world.step(Event::WorkerJoined { worker: worker(1), slots: 2, offer });
+    let exact = Needs { capability: Capability::Quickjs, only: None };
+    let exact = Submission { needs: exact, ..submission(1) };
+    assert_eq!(runs(&world.step(Event::Submit(vec![exact]))), []);
+    assert_eq!(runs(&world.submit(2)), [lease(1, 2, 1)]);
+    assert_eq!(runs(&world.join(2, 1)), [lease(2, 1, 1)]);
+}
+
+#[test]
+fn a_worker_made_smaller_finishes_what_it_has_and_gets_no_more_than_fits() {
+    let mut world = World::with_slots(3);
+    for n in 1..=5 {
+        world.submit(n);
+    }
+    let resize = |slots| Event::WorkerResized { worker: worker(1), slots };
+    assert_eq!(world.step(resize(1)), Step::default(), "nothing is taken from it");
+    assert_eq!(world.scheduler.slots(), 1);
+    assert_eq!(runs(&world.finish(lease(1, 1, 1), returned())), []);
+    assert_eq!(runs(&world.finish(lease(1, 2, 1), returned())), []);
+    assert_eq!(runs(&world.finish(lease(1, 3, 1), returned())), [lease(1, 4, 1)]);
+    assert_eq!(runs(&world.step(resize(8))), [lease(1, 5, 1)]);
+    assert_eq!(world.scheduler.held_by(worker(1)), [task(4), task(5)]);
+}
+
+#[test]
+fn a_worker_that_leaves_finishes_or_hands_back_and_no_task_is_marked_for_it() {
+    let mut world = World::with_slots(3);
+    for n in 1..=4 {
+        world.submit(n);
+    }
+    assert_eq!(world.step(Event::WorkerLeaves(worker(1))), Step::default());
+    assert_eq!(world.scheduler.slots(), 0);
+    let step = world.finish(lease(1, 1, 1), returned());
+    assert_eq!((ends(&step), runs(&step)), (vec![(task(1), TaskState::Succeeded)], vec![]));
+    let unmarked = |n, at| Write::TaskQueued { task: task(n), ready_at: at, failures: 0, lost: 0 };
+    let step = world.finish(lease(1, 2, 1), Outcome::Cancelled);
+    assert_eq!(step.writes.last(), Some(&unmarked(2, world.now)));
+    let step = world.step(Event::WorkerLost(worker(1)));
+    assert_eq!(step.writes.last(), Some(&unmarked(3, world.now)));
+    let again = runs(&world.join(2, 9));
+    assert_eq!(again, [lease(2, 2, 2), lease(2, 3, 2), lease(2, 4, 1)]);
+}
+
+#[test]
+fn a_task_does_not_wait_for_ever_for_workers_that_only_come_and_go() {
+    let mut world = World::new(Rules { hand_backs_max: 2, ..Rules::default() });
+    world.submit(1);
+    let lost: Vec<_> = (1..=7)
+        .map_while(|n| {
+            world.join(n, 1);
+            world.step(Event::WorkerLeaves(worker(n)));
+            let step = world.step(Event::WorkerLost(worker(n)));
+            step.writes.iter().find_map(|write| match write {
+                Write::TaskQueued { lost, .. } | Write::TaskEnded { lost, .. } => Some(*lost),
+                _ => None,
+            })
+        })
+        .collect();
+    assert_eq!(lost, [0, 0, 1, 2, 3, 4, 5]);
+    assert!(!world.scheduler.is_unfinished(task(1)));
 }
 
 #[test]

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::world::{World, returned, submission, task, timed_out, worker};
+use crate::world::{World, everything, returned, submission, task, timed_out, worker};
 use proptest::prelude::*;
-use runabout_protocol::{Attempt, Language, Outcome, TaskId, WorkerId};
+use runabout_protocol::{Attempt, Capability, Language, Outcome, TaskId, Trust, WorkerId};
 use runabout_scheduler::{
-    Capabilities, Effect, Event, Lease, Moment, Restored, Rules, Share, Step, Submission, Write,
+    Capabilities, Effect, Event, Lease, Moment, Needs, Offer, Restored, Rules, Share, Step,
+    Submission, Write,
 };
 
 /// Something that may happen. Numbers pick among what is there at that moment.
@@ -15,7 +16,7 @@ pub enum Happening {
     Submit {
         priority: i32,
         share: u64,
-        language: u8,
+        needs: u8,
         max_attempts: u32,
         later_ms: u64,
     },
@@ -24,8 +25,13 @@ pub enum Happening {
     Delete(u128),
     Join {
         slots: u32,
-        only_js: bool,
+        kind: u8,
     },
+    Resize {
+        which: usize,
+        slots: u32,
+    },
+    Goodbye(usize),
     Leave(usize),
     Started(usize),
     Finished {
@@ -44,15 +50,17 @@ pub enum Happening {
 fn happening() -> impl Strategy<Value = Happening> {
     use Happening::*;
     prop_oneof![
-        6 => (-1..2i32, 0..3u64, 0..3u8, 1..4u32, 0..3_000u64).prop_map(
-            |(priority, share, language, max_attempts, later_ms)| Submit {
-                priority, share, language, max_attempts, later_ms: later_ms.saturating_sub(2_000)
+        6 => (-1..2i32, 0..3u64, 0..5u8, 1..4u32, 0..3_000u64).prop_map(
+            |(priority, share, needs, max_attempts, later_ms)| Submit {
+                priority, share, needs, max_attempts, later_ms: later_ms.saturating_sub(2_000)
             }
         ),
         1 => Just(Retract),
         1 => (0..40u128).prop_map(Cancel),
         1 => (0..40u128).prop_map(Delete),
-        2 => (0..4u32, any::<bool>()).prop_map(|(slots, only_js)| Join { slots, only_js }),
+        2 => (0..4u32, 0..3u8).prop_map(|(slots, kind)| Join { slots, kind }),
+        1 => (any::<usize>(), 0..4u32).prop_map(|(which, slots)| Resize { which, slots }),
+        1 => any::<usize>().prop_map(Goodbye),
         1 => any::<usize>().prop_map(Leave),
         3 => any::<usize>().prop_map(Started),
         6 => (any::<usize>(), 0..5u8).prop_map(|(which, how)| Finished { which, how }),
@@ -68,8 +76,10 @@ fn happening() -> impl Strategy<Value = Happening> {
 pub struct Onlooker {
     submitted: u128,
     joined: u128,
-    /// Slots of each worker that is there, and what it can run.
-    slots: BTreeMap<WorkerId, (u32, Capabilities)>,
+    /// Slots of each worker that is there, and what it offers.
+    slots: BTreeMap<WorkerId, (u32, Offer)>,
+    /// Those that have said goodbye.
+    leaving: BTreeSet<WorkerId>,
     /// Sent, and neither finished nor closed.
     held: BTreeSet<Lease>,
     /// The attempt of each task that has begun and not ended.
@@ -107,6 +117,7 @@ impl Onlooker {
     pub fn crash(&mut self, world: &mut World) {
         *world = World { now: world.now, ..World::new(Rules::default()) };
         self.slots.clear();
+        self.leaving.clear();
         self.held.clear();
         self.ready.clear();
         // Ids are in the order of submission.
@@ -177,11 +188,12 @@ impl Onlooker {
     /// Whoever begins goes before all others that the same worker could have run.
     fn look_at_choice(&self, lease: Lease) {
         let first = &self.unfinished[&lease.task];
-        let (_, capabilities) = self.slots[&lease.worker];
-        assert!(capabilities.contains(first.language), "{} cannot run there", lease.task);
+        let (_, offer) = self.slots[&lease.worker];
+        assert!(!self.leaving.contains(&lease.worker), "{} begins too late", lease.task);
+        assert!(offer.meets(first.needs), "{} cannot run there", lease.task);
         let others = self.ready.iter().filter(|task| **task != lease.task);
         for other in others.map(|task| &self.unfinished[task]) {
-            if !capabilities.contains(other.language) || other.priority < first.priority {
+            if !offer.meets(other.needs) || other.priority < first.priority {
                 continue;
             }
             assert_eq!(other.priority, first.priority, "{} has priority", other.task);
@@ -222,27 +234,35 @@ impl Onlooker {
     /// Turns a happening into an event, as the world stands now.
     fn event(&mut self, happening: Happening, now: Moment) -> Option<Event> {
         Some(match happening {
-            Happening::Submit { priority, share, language, max_attempts, later_ms } => {
+            Happening::Submit { priority, share, needs, max_attempts, later_ms } => {
                 self.submitted += 1;
-                let language =
-                    [Language::Js, Language::Wasm, Language::Wasi][usize::from(language)];
+                let needs = needs_of(needs);
                 let ready_at = now.after_ms(later_ms);
                 let plain = submission(self.submitted);
                 let share = Share(share);
-                let it = Submission { priority, share, language, max_attempts, ready_at, ..plain };
+                let it = Submission { priority, share, needs, max_attempts, ready_at, ..plain };
                 Event::Submit(vec![it])
             }
             Happening::Retract => return None,
             Happening::Cancel(n) => Event::Cancel(task(n)),
             Happening::Delete(n) if n > self.submitted => return None,
             Happening::Delete(n) => Event::Delete(task(n)),
-            Happening::Join { slots, only_js } => {
+            Happening::Join { slots, kind } => {
                 self.joined += 1;
                 let worker = worker(self.joined);
-                let js = Capabilities::of(&[Language::Js]);
-                let capabilities = if only_js { js } else { Capabilities::all() };
-                self.slots.insert(worker, (slots, capabilities));
-                Event::WorkerJoined { worker, slots, capabilities }
+                let offer = offer_of(kind);
+                self.slots.insert(worker, (slots, offer));
+                Event::WorkerJoined { worker, slots, offer }
+            }
+            Happening::Resize { which, slots } => {
+                let worker = *pick(self.slots.keys(), which)?;
+                self.slots.entry(worker).and_modify(|it| it.0 = slots);
+                Event::WorkerResized { worker, slots }
+            }
+            Happening::Goodbye(which) => {
+                let worker = *pick(self.slots.keys(), which)?;
+                self.leaving.insert(worker);
+                Event::WorkerLeaves(worker)
             }
             Happening::Leave(which) => {
                 let worker = *pick(self.slots.keys(), which)?;
@@ -298,8 +318,10 @@ impl Onlooker {
 
     /// Good workers come, every attempt succeeds, and every task has its end.
     pub fn settle(&mut self, world: &mut World) {
-        let event = self.event(Happening::Join { slots: 3, only_js: false }, world.now);
-        self.step(world, event.expect("a worker"));
+        for kind in [0, 2] {
+            let event = self.event(Happening::Join { slots: 3, kind }, world.now);
+            self.step(world, event.expect("a worker"));
+        }
         for _ in 0..10_000 {
             if let Some(lease) = self.held.pop_first() {
                 self.step(world, finished(lease, returned()));
@@ -318,6 +340,26 @@ impl Onlooker {
         for n in 1..=self.submitted {
             let accounted = self.ended.contains(&task(n)) || self.gone.contains(&task(n));
             assert!(accounted, "task {n} has no end");
+        }
+    }
+}
+
+fn needs_of(which: u8) -> Needs {
+    let languages = [Language::Js, Language::Wasm, Language::Wasi];
+    match which {
+        3 => Needs { capability: Capability::Quickjs, only: None },
+        4 => Needs { only: Some(Trust::Tab), ..Needs::of(Language::Js) },
+        which => Needs::of(languages[usize::from(which)]),
+    }
+}
+
+fn offer_of(kind: u8) -> Offer {
+    match kind {
+        0 => everything(Trust::Node),
+        1 => Offer { capabilities: Capabilities::of(&[Capability::Js]), trust: Trust::Joined },
+        _ => {
+            let tab = [Capability::Js, Capability::Wasm, Capability::Wasi];
+            Offer { capabilities: Capabilities::of(&tab), trust: Trust::Tab }
         }
     }
 }

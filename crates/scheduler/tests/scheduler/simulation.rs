@@ -18,18 +18,18 @@ const HAPPENINGS: usize = 1_000;
 
 fn draw(random: &mut Rng) -> Happening {
     let which = random.usize(..);
-    match random.u32(0..28) {
+    match random.u32(0..30) {
         0..8 => Happening::Submit {
             priority: random.i32(-1..2),
             share: random.u64(0..4),
-            language: random.u8(0..3),
+            needs: random.u8(0..5),
             max_attempts: random.u32(1..4),
             later_ms: random.u64(0..3_000).saturating_sub(2_000),
         },
         8 => Happening::Retract,
         9 => Happening::Cancel(random.u128(0..300)),
         10 => Happening::Delete(random.u128(0..300)),
-        11 => Happening::Join { slots: random.u32(0..4), only_js: random.bool() },
+        11 => Happening::Join { slots: random.u32(0..4), kind: random.u8(0..3) },
         12 => Happening::Leave(which),
         13..16 => Happening::Started(which),
         16..24 => Happening::Finished { which, how: random.u8(0..5) },
@@ -38,6 +38,8 @@ fn draw(random: &mut Rng) -> Happening {
             task: random.u128(0..300),
             attempt: random.u32(0..4),
         },
+        25 => Happening::Resize { which, slots: random.u32(0..4) },
+        26 => Happening::Goodbye(which),
         _ => Happening::Wait(random.u64(0..10_000)),
     }
 }

@@ -1,10 +1,12 @@
 //! A scheduler with a clock to turn and short ways to say what happens.
 
 use runabout_protocol::{
-    Attempt, Json, Language, LimitKind, Outcome, Returned, TaskId, TaskState, Usage, WorkerId,
+    Attempt, Json, Language, LimitKind, Outcome, Returned, TaskId, TaskState, Trust, Usage,
+    WorkerId,
 };
 use runabout_scheduler::{
-    Capabilities, Effect, Event, Lease, Moment, Rules, Scheduler, Share, Step, Submission, Write,
+    Capabilities, Effect, Event, Lease, Moment, Needs, Offer, Rules, Scheduler, Share, Step,
+    Submission, Write,
 };
 use uuid::Uuid;
 
@@ -30,7 +32,7 @@ pub fn lease(worker_n: u128, task_n: u128, attempt: u32) -> Lease {
 pub fn submission(n: u128) -> Submission {
     Submission {
         task: task(n),
-        language: Language::Js,
+        needs: Needs::of(Language::Js),
         priority: 0,
         share: Share::default(),
         bytes: 100,
@@ -38,6 +40,11 @@ pub fn submission(n: u128) -> Submission {
         max_attempts: 1,
         ready_at: Moment(0),
     }
+}
+
+/// The offer of a worker that can run everything.
+pub fn everything(trust: Trust) -> Offer {
+    Offer { capabilities: Capabilities::all(), trust }
 }
 
 pub fn returned() -> Outcome {
@@ -65,8 +72,7 @@ impl World {
     }
 
     pub fn join(&mut self, n: u128, slots: u32) -> Step {
-        let capabilities = Capabilities::all();
-        self.step(Event::WorkerJoined { worker: worker(n), slots, capabilities })
+        self.step(Event::WorkerJoined { worker: worker(n), slots, offer: everything(Trust::Node) })
     }
 
     pub fn submit(&mut self, n: u128) -> Step {
