@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 use runabout_protocol::{
-    Digest, Encoding, Form, Language, Missed, Stream, TaskId, TaskState, Trust,
+    Digest, Encoding, Form, JsEngine, Language, Missed, Place, Stream, Surroundings, TaskId,
+    TaskState, Trust,
 };
 use rusqlite::types::Type;
 use rusqlite::{Error, Result, Row};
@@ -47,6 +48,19 @@ impl Word for Trust {
         &[(Self::Node, "node"), (Self::Joined, "joined"), (Self::Tab, "tab")];
 }
 
+impl Word for Place {
+    const ALL: &'static [(Self, &'static str)] = &[
+        (Self::Here, "here"),
+        (Self::Upstream, "upstream"),
+        (Self::Tab, "tab"),
+        (Self::Auto, "auto"),
+    ];
+}
+
+impl Word for JsEngine {
+    const ALL: &'static [(Self, &'static str)] = &[(Self::Quickjs, "quickjs")];
+}
+
 impl Word for Encoding {
     const ALL: &'static [(Self, &'static str)] = &[(Self::Base64, "base64")];
 }
@@ -71,6 +85,15 @@ pub(crate) fn optional_word<T: Word>(row: &Row<'_>, column: &str) -> Result<Opti
     let Some(text) = row.get_ref(column)?.as_str_or_null()? else { return Ok(None) };
     let known = T::ALL.iter().find(|(_, word)| *word == text);
     known.map(|(it, _)| Some(*it)).ok_or_else(|| unreadable(column, text))
+}
+
+/// Reads the columns that say in what surroundings a task runs.
+pub(crate) fn surroundings(row: &Row<'_>) -> Result<Surroundings> {
+    Ok(Surroundings {
+        place: optional_word(row, "place")?.unwrap_or_default(),
+        engine: optional_word(row, "engine")?,
+        reuse: row.get::<_, Option<bool>>("reuse")?.unwrap_or(false),
+    })
 }
 
 /// Reads a column that holds JSON.

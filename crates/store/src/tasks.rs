@@ -2,14 +2,15 @@
 
 use jiff::Timestamp;
 use runabout_protocol::{
-    Arguments, Attempt, Checkpoint, Json, Language, Limits, Progress, Run, Task, TaskId, TaskState,
+    Arguments, Attempt, Checkpoint, Json, Language, Limits, Progress, Run, Surroundings, Task,
+    TaskId, TaskState,
 };
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Result, Row, params, params_from_iter};
 
 use crate::columns::{
-    Word, count, digest, json, optional_json, optional_time, optional_word, task_id, time,
-    timestamp, word,
+    Word, count, digest, json, optional_json, optional_time, optional_word, surroundings, task_id,
+    time, timestamp, word,
 };
 use crate::write::key;
 use crate::{Error, Store};
@@ -50,6 +51,8 @@ pub struct UnfinishedTask {
     pub id: TaskId,
     /// What a worker must be able to run.
     pub language: Language,
+    /// In what surroundings its attempts run.
+    pub surroundings: Surroundings,
     /// Higher goes first.
     pub priority: i32,
     /// What it counts for in the queue's limit of bytes.
@@ -74,7 +77,7 @@ pub struct UnfinishedTask {
 
 /// Inputs that are too large for the task's own row stand in another.
 const TASK: &str = "SELECT t.id, t.name, t.state, t.function, t.digest, t.language, t.export,
-         t.attempt, t.max_attempts, t.lost, t.priority, t.labels, t.created_ms, t.run_at_ms,
+         t.attempt, t.max_attempts, t.lost, t.priority, t.place, t.labels, t.created_ms, t.run_at_ms,
          t.fraction, t.message, t.finished_ms, t.started_ms, t.worker, t.trust, t.outcome, t.usage,
          coalesce(t.args, i.args) AS args,
          coalesce(t.args_encoding, i.args_encoding) AS args_encoding";
@@ -112,7 +115,7 @@ impl Store {
         self.read(move |db| {
             // Most tasks have no labels, and those cost no look into the other table.
             let sql = "SELECT id, language, priority, queue_bytes, timeout_ms, max_attempts,
-                     attempt, failures, lost, ready_ms, state,
+                     attempt, failures, lost, ready_ms, state, place, engine, reuse,
                      CASE WHEN ?1 IS NOT NULL AND labels <> '{}' THEN
                          (SELECT value FROM labels WHERE task = number AND key = ?1)
                      END AS label
@@ -208,6 +211,7 @@ fn read_task(row: &Row<'_>) -> Result<Task> {
         max_attempts: row.get("max_attempts")?,
         lost: row.get("lost")?,
         priority: row.get("priority")?,
+        place: optional_word(row, "place")?.unwrap_or_default(),
         labels: json(row, "labels")?,
         created_at: time(row, "created_ms")?,
         run_at: optional_time(row, "run_at_ms")?,
@@ -231,6 +235,7 @@ fn read_unfinished(row: &Row<'_>) -> Result<UnfinishedTask> {
     Ok(UnfinishedTask {
         id: task_id(row, "id")?,
         language: word(row, "language")?,
+        surroundings: surroundings(row)?,
         priority: row.get("priority")?,
         queue_bytes: count(row, "queue_bytes")?,
         timeout_ms: count(row, "timeout_ms")?,
@@ -248,7 +253,8 @@ fn load_run(db: &Connection, task: TaskId, attempt: Attempt) -> Result<Option<Ru
     let sql = "SELECT t.digest, t.language, t.form, t.export, t.timeout_ms, t.cpu_ms,
              t.memory_bytes, coalesce(t.args, i.args) AS args,
              coalesce(t.args_encoding, i.args_encoding) AS args_encoding,
-             coalesce(t.stdin, i.stdin) AS stdin, c.state, c.encoding
+             coalesce(t.stdin, i.stdin) AS stdin, t.place, t.engine, t.reuse,
+             c.state, c.encoding
          FROM tasks AS t
          LEFT JOIN inputs AS i ON t.args IS NULL AND i.task = t.number
          LEFT JOIN checkpoints AS c ON c.task = t.number
@@ -278,5 +284,6 @@ fn read_run(row: &Row<'_>, task: TaskId, attempt: Attempt) -> Result<Run> {
             memory_bytes: count(row, "memory_bytes")?,
         },
         checkpoint: state.map(|state| Checkpoint { state, encoding }),
+        surroundings: surroundings(row)?,
     })
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use runabout_protocol::{
     Arguments, Attempt, Checkpoint, Digest, Form, Language, Limits, Outcome, Progress,
-    ScheduleName, Stream, TaskId, TaskState, Trust, Usage, WorkerLabel,
+    ScheduleName, Stream, Surroundings, TaskId, TaskState, Trust, Usage, WorkerLabel,
 };
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
@@ -40,6 +40,8 @@ pub struct NewTask {
     pub stdin: Option<String>,
     /// Limits of each attempt.
     pub limits: Limits,
+    /// In what surroundings its attempts run.
+    pub surroundings: Surroundings,
     /// How many attempts may throw, time out or run out of memory.
     pub max_attempts: u32,
     /// Higher goes first.
@@ -400,9 +402,10 @@ fn accept(db: &Connection, numbers: &mut Numbers, new: &NewTask) -> Result<()> {
 fn insert_task(db: &Connection, new: &NewTask, inline: bool) -> Result<()> {
     let sql = "INSERT INTO tasks (id, state, name, function, digest, language, form, export,
              timeout_ms, cpu_ms, memory_bytes, max_attempts, priority, queue_bytes, labels,
-             created_ms, run_at_ms, ready_ms, args, args_encoding, stdin)
+             created_ms, run_at_ms, ready_ms, args, args_encoding, stdin, place, engine, reuse)
          VALUES (?1, 'queued', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,
-             ?17, ?18, ?19, ?20)";
+             ?17, ?18, ?19, ?20, ?21, ?22, ?23)";
+    let Surroundings { place, engine, reuse } = new.surroundings;
     let created_ms = millis(new.created_at);
     let run_at_ms = new.run_at.map(millis);
     let params = params![
@@ -426,6 +429,9 @@ fn insert_task(db: &Connection, new: &NewTask, inline: bool) -> Result<()> {
         inline.then(|| new.args.values.text()),
         new.args.encoding.map(Word::word).filter(|_| inline),
         new.stdin.as_ref().filter(|_| inline),
+        (!place.is_auto()).then(|| place.word()),
+        engine.map(Word::word),
+        reuse.then_some(true),
     ];
     run(db, sql, params)
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 use runabout_protocol::{
     Arguments, Attempt, Digest, Form, Json, Language, Limits, Manifest, Outcome, Returned, Stream,
-    TaskId, TaskState, Trust,
+    Surroundings, TaskId, TaskState, Trust,
 };
 use runabout_store::{
     ArtifactMeta, Collection, Error, NewArtifact, NewTask, NewVersion, ROW_BYTES_MAX, Store,
@@ -111,6 +111,7 @@ fn new_task(n: u128, created_at: Timestamp) -> NewTask {
         },
         stdin: None,
         limits: Limits::default(),
+        surroundings: Surroundings::default(),
         max_attempts: 1,
         priority: 0,
         queue_bytes: 1,

@@ -147,6 +147,7 @@ impl Record {
             max_attempts: new.max_attempts,
             lost: self.lost,
             priority: new.priority,
+            place: new.surroundings.place,
             labels: new.labels.clone(),
             created_at: time_text(new.created_at),
             run_at: new.run_at.map(time_text),
@@ -165,6 +166,7 @@ impl Record {
         (!self.state.is_final()).then(|| UnfinishedTask {
             id: new.id,
             language: new.language,
+            surroundings: new.surroundings,
             priority: new.priority,
             queue_bytes: new.queue_bytes,
             timeout_ms: new.limits.timeout_ms,
@@ -191,6 +193,7 @@ impl Record {
             stdin: new.stdin.clone(),
             limits: new.limits,
             checkpoint: self.checkpoint.clone(),
+            surroundings: new.surroundings,
         }
     }
 }

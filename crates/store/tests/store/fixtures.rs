@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use runabout_protocol::{
     Arguments, Attempt, Checkpoint, Digest, Form, Json, Language, Limits, Outcome, Returned,
-    Stream, TaskId, TaskState, Trust, Usage,
+    Stream, Surroundings, TaskId, TaskState, Trust, Usage,
 };
 use runabout_store::{ArtifactMeta, NewArtifact, NewTask, Write};
 use uuid::Uuid;
@@ -35,6 +35,7 @@ pub fn new_task(n: u128) -> NewTask {
         args: Arguments { values: json("[34, 12345678901234567890]"), encoding: None },
         stdin: Some("in".to_owned()),
         limits: Limits::default(),
+        surroundings: Surroundings::default(),
         max_attempts: 3,
         priority: -2,
         queue_bytes: 77,
