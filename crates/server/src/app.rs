@@ -21,6 +21,7 @@ use crate::metrics::Metrics;
 use crate::problem::Problem;
 use crate::schedules::Schedules;
 use crate::source::{Artifact, Examiner};
+use crate::workers::Workers;
 
 /// Requests that wait for a task's end at once. Further ones do not wait: they are answered with the
 /// task as it is, and with `Retry-After`.
@@ -38,6 +39,8 @@ pub struct Parts {
     pub store: Store,
     /// What runs tasks.
     pub engine: Engine,
+    /// Who comes to run them.
+    pub workers: Workers,
     /// What runs anything.
     pub sandbox: Sandbox,
     /// What is deployed, in memory.
@@ -89,7 +92,7 @@ impl App {
     pub fn new(
         node: Node,
         store: Store,
-        engine: Engine,
+        (engine, workers): (Engine, Workers),
         sandbox: Sandbox,
         functions: Functions,
         endpoints: Endpoints,
@@ -100,6 +103,7 @@ impl App {
             node,
             store,
             engine,
+            workers,
             sandbox,
             functions,
             endpoints,

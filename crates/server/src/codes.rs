@@ -127,6 +127,9 @@ codes! {
     ArtifactMissing = "artifact_missing", 404,
         "The node does not have that artifact",
         "`PUT /v1/artifacts/{digest}` once, then ask again.";
+    WorkerNotFound = "worker_not_found", 404,
+        "There is no such worker",
+        "`GET /v1/workers` lists those there are; one that comes back has another id.";
     MethodNotAllowed = "method_not_allowed", 405,
         "The path is known, but not with this method",
         "The `Allow` header names the methods.";
@@ -189,13 +192,16 @@ codes! {
         "`actual` is the digest they have.";
     PlaceUnavailable = "place_unavailable", 422,
         "There is no such place for work on this node",
-        "Leave `place` out, or ask for `here`, `upstream` or `auto`.";
+        "Leave `place` out: a node without slots has its tasks run by others.";
     FunctionThrew = "function_threw", 422,
         "The function threw",
         "`outcome` holds the error and `output` the last lines it wrote.";
     OutOfMemory = "out_of_memory", 422,
         "The run wanted more memory than it may have",
         "Ask for more with `memory_bytes`, up to the node's maximum.";
+    UpgradeRequired = "upgrade_required", 426,
+        "That path speaks WebSocket only",
+        "Connect with a WebSocket client; docs/workers.md has the protocol.";
     QueueFull = "queue_full", 429,
         "The queue of tasks is full",
         "Try again after `Retry-After` seconds.";

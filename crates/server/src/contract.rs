@@ -120,7 +120,7 @@ async fn what_is_wrong_is_said() {
         ("POST /v1/tasks", r#"{"source":"1","args":1}"#, "400 arguments_not_array field=args"),
         ("POST /v1/tasks", r#"{"source":"1","run_at":"noon"}"#, "400 invalid_field field=run_at"),
         ("POST /v1/tasks", r#"{"source":"1","language":"py"}"#, "400 invalid_field field=language"),
-        ("POST /v1/tasks", r#"{"source":"1","place":"tab"}"#, "422 place_unavailable field=place"),
+        ("POST /v1/tasks", r#"{"source":"1","place":"moon"}"#, "400 invalid_field field=place"),
         (
             "POST /v1/tasks",
             r#"{"source":"1","limits":{"timeout_ms":99999999999}}"#,
@@ -142,6 +142,8 @@ async fn what_is_wrong_is_said() {
             "400 unknown_field field=wiat suggestion=wait",
         ),
         ("POST /v1/tasks/batch", r#"[{"source":"1"},{"sorce":"1"}]"#, "400 unknown_field index=1"),
+        ("GET /v1/work", "", "426 upgrade_required"),
+        ("PATCH /v1/workers/nobody", r#"{"slots":1}"#, "404 worker_not_found"),
         ("GET /v1/tasks/not-a-uuid", "", "404 task_not_found"),
         ("GET /v1/tasks/%ff", "", "404 task_not_found"),
         (&format!("GET /v1/tasks/{NO_TASK}"), "", "404 task_not_found"),

@@ -18,8 +18,35 @@ pub struct Guards {
     origins: Vec<HeaderValue>,
     /// Host names from `origins`: a page that may call us may also be served from in front of us.
     hosts: Vec<String>,
+    token: Option<Token>,
+}
+
+/// The token that callers must show.
+#[derive(Clone)]
+pub struct Token {
     /// Only the hash is kept, so that comparing takes the same time for every length.
-    token_hash: Option<[u8; 32]>,
+    hash: [u8; 32],
+}
+
+impl Token {
+    /// That token.
+    pub fn of(token: &str) -> Self {
+        Self { hash: hash(token) }
+    }
+
+    /// Whether this is it.
+    pub fn is(&self, shown: &str) -> bool {
+        hash(shown.trim()).ct_eq(&self.hash).into()
+    }
+
+    /// Whether a request's head shows it.
+    pub fn is_shown_in(&self, headers: &HeaderMap) -> bool {
+        headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.split_once(' '))
+            .is_some_and(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer") && self.is(token))
+    }
 }
 
 /// An origin that cannot be one.
@@ -49,13 +76,12 @@ impl Guards {
     pub fn new(
         listen: SocketAddr,
         origins: &[String],
-        token: Option<&str>,
+        token: Option<Token>,
     ) -> Result<Self, InvalidOrigin> {
         let parsed: Vec<_> =
             origins.iter().map(|origin| parse_origin(origin)).collect::<Result<_, _>>()?;
         let (origins, hosts) = parsed.into_iter().unzip();
-        let token_hash = token.map(hash);
-        Ok(Self { listen, origins, hosts, token_hash })
+        Ok(Self { listen, origins, hosts, token })
     }
 
     /// Whether answers depend on the request's origin, so that caches must tell them apart.
@@ -107,19 +133,13 @@ impl Guards {
     }
 
     fn judge_token(&self, headers: &HeaderMap, path: &str) -> Result<(), Problem> {
-        let Some(expected) = &self.token_hash else { return Ok(()) };
+        let Some(token) = &self.token else { return Ok(()) };
         // A browser brings no token when a person opens a page: the console asks for it, and shows
-        // it to the API.
-        if matches!(path, "/healthz" | "/readyz" | "/") || path.starts_with("/assets/") {
-            return Ok(());
-        }
-        let shown = headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, token)| hash(token.trim()));
-        if shown.is_some_and(|shown| shown.ct_eq(expected).into()) {
+        // it to the API. Nor can a page send a header with a WebSocket: workers show the token in
+        // their first frame.
+        let is_open = matches!(path, "/healthz" | "/readyz" | "/" | "/v1/work")
+            || path.starts_with("/assets/");
+        if is_open || token.is_shown_in(headers) {
             return Ok(());
         }
         let detail = "this node wants a bearer token";
@@ -244,6 +264,7 @@ mod tests {
 
     fn guards(listen: &str, token: Option<&str>) -> Guards {
         let listen = listen.parse().expect("an address");
+        let token = token.map(Token::of);
         Guards::new(listen, &["https://app.example".to_owned()], token).expect("valid")
     }
 
@@ -346,6 +367,7 @@ mod tests {
             ("GET /assets/index-1.js", "pass"),
             ("GET /docs/", "unauthorized"),
             ("GET /assets", "unauthorized"),
+            ("GET /v1/work", "pass"),
             ("GET /v1/node", "unauthorized"),
             ("GET /v1/node\nAuthorization: Bearer secre", "unauthorized"),
             ("GET /v1/node\nAuthorization: Basic secret", "unauthorized"),

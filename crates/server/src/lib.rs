@@ -33,6 +33,7 @@ mod submission;
 mod suggest;
 mod threads;
 mod wanted;
+mod workers;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -59,8 +60,9 @@ use deployed::Functions;
 use endpoints::Endpoints;
 use engine::EngineConfig;
 use front::Front;
-use guards::Guards;
+use guards::{Guards, Token};
 use janitor::Janitor;
+use workers::Workers;
 
 /// The version of the program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -102,6 +104,9 @@ pub struct Settings {
     pub keep: Option<Duration>,
     /// Paths of the user's own, as the node's file has them.
     pub endpoints: Vec<EndpointRequest>,
+    /// How often workers are asked whether they are there; `None` means every five seconds. One that
+    /// leaves three pings unanswered is taken for gone.
+    pub ping_every: Option<Duration>,
 }
 
 impl Settings {
@@ -118,6 +123,7 @@ impl Settings {
             fair_label: None,
             keep: None,
             endpoints: Vec::new(),
+            ping_every: None,
         }
     }
 }
@@ -205,6 +211,7 @@ pub async fn serve(
     } else {
         tracing::debug!(took = ?began.elapsed(), "what ran was put back");
     }
+    node.app.workers.end().await;
     node.upkeep.abort();
     listened.map_err(Error::Listen)
 }
@@ -220,10 +227,12 @@ struct Started {
 }
 
 async fn start(settings: Settings, listen: SocketAddr) -> Result<Started, Error> {
-    let guards = guards(&settings, listen)?;
+    let token = token(&settings, listen)?;
+    let guards = Guards::new(listen, &settings.allow_origins, token.clone())?;
     // Before anything that counts is made: handles made earlier would count into the void.
     metrics::install();
     let endpoints = Endpoints::of_file(settings.endpoints)?;
+    let workers = Workers::new(settings.ping_every.unwrap_or(workers::PING_EVERY), token);
     let name = settings.name.unwrap_or_else(|| listen.to_string());
     let name_header = name_header(&name)?;
     let data_dir = settings.data_dir;
@@ -244,7 +253,16 @@ async fn start(settings: Settings, listen: SocketAddr) -> Result<Started, Error>
     let node = Node { id, name, name_header };
     let (schedules, inbox) = schedules::channel();
     let stopping = CancellationToken::new();
-    let app = App::new(node, store, engine, sandbox, functions, endpoints, schedules, stopping);
+    let app = App::new(
+        node,
+        store,
+        (engine, workers),
+        sandbox,
+        functions,
+        endpoints,
+        schedules,
+        stopping,
+    );
     let schedules_task = schedules::start(app.clone(), inbox).await?;
     let front = Front::new(guards, routes::router(app.clone()));
     let upkeep = tokio::spawn(upkeep(app.clone()));
@@ -252,14 +270,14 @@ async fn start(settings: Settings, listen: SocketAddr) -> Result<Started, Error>
     Ok(Started { app, front, engine_task, schedules_task, upkeep, janitor })
 }
 
-fn guards(settings: &Settings, listen: SocketAddr) -> Result<Guards, Error> {
+fn token(settings: &Settings, listen: SocketAddr) -> Result<Option<Token>, Error> {
     let token = settings.token.as_deref().map(str::trim);
     match token {
         Some("") => return Err(Error::TokenEmpty),
         None if !listen.ip().is_loopback() => return Err(Error::TokenNeeded(listen)),
         _ => {}
     }
-    Ok(Guards::new(listen, &settings.allow_origins, token)?)
+    Ok(token.map(Token::of))
 }
 
 /// Everything that blocks while a node starts.

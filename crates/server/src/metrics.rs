@@ -10,7 +10,7 @@ use runabout_protocol::{Outcome, Usage};
 use runabout_scheduler::Write as Decision;
 
 use crate::app::App;
-use crate::engine::Counts;
+use crate::engine::{Counts, Farewell};
 use crate::events::Load;
 
 /// Seconds; from a warm Wasm call to a task that fills its limit.
@@ -102,8 +102,14 @@ metrics! {
     TASKS_QUEUED = "runabout_tasks_queued", GAUGE, "", "Tasks that wait";
     TASKS_RUNNING = "runabout_tasks_running", GAUGE, "", "Tasks with an attempt under way";
     SLOTS = "runabout_slots", GAUGE, "", "Slots of all workers";
-    FRAMES_IGNORED = "runabout_frames_ignored_total", COUNTER, "",
-        "Frames about attempts that their worker does not hold";
+    FRAMES_IGNORED = "runabout_frames_ignored_total", COUNTER, "why",
+        "Frames of workers, or fields of them, that changed nothing";
+    SESSIONS = "runabout_worker_sessions", GAUGE, "", "Workers beside the node itself";
+    SESSIONS_BEGUN = "runabout_worker_sessions_total", COUNTER, "", "Sessions that began";
+    SESSIONS_ENDED = "runabout_worker_sessions_ended_total", COUNTER, "why",
+        "Sessions that ended, by whose doing";
+    REDISPATCHED = "runabout_redispatched_total", COUNTER, "",
+        "Attempts that did not end on their worker, and whose task went back to the queue";
     TURN_WRITES = "runabout_engine_turn_writes", IN_COUNTS, "",
         "Facts that the engine wrote together";
     COMMIT_SECONDS = "runabout_store_commit_seconds", IN_SECONDS, "",
@@ -208,6 +214,11 @@ pub struct EngineMeasures {
     wait_seconds: Histogram,
     run_seconds: Histogram,
     frames_ignored: Counter,
+    redispatched: Counter,
+    left: Counter,
+    disobeyed: Counter,
+    too_slow: Counter,
+    stopped: Counter,
     turn_writes: Histogram,
 }
 
@@ -220,7 +231,12 @@ impl EngineMeasures {
             attempts: Outcomes::new(ATTEMPTS),
             wait_seconds: metrics::histogram!(TASK_WAIT),
             run_seconds: metrics::histogram!(TASK_RUN),
-            frames_ignored: metrics::counter!(FRAMES_IGNORED),
+            frames_ignored: FramesIgnored::new().foreign,
+            redispatched: metrics::counter!(REDISPATCHED),
+            left: metrics::counter!(SESSIONS_ENDED, "why" => "left"),
+            disobeyed: metrics::counter!(SESSIONS_ENDED, "why" => "disobeyed"),
+            too_slow: metrics::counter!(SESSIONS_ENDED, "why" => "too_slow"),
+            stopped: metrics::counter!(SESSIONS_ENDED, "why" => "stopping"),
             turn_writes: metrics::histogram!(TURN_WRITES),
         }
     }
@@ -233,6 +249,17 @@ impl EngineMeasures {
     /// Counts a frame that was not believed.
     pub fn frame_ignored(&self) {
         self.frames_ignored.increment(1);
+    }
+
+    /// Counts a session that is over.
+    pub fn session_ended(&self, farewell: &Farewell) {
+        match farewell {
+            Farewell::Left(_) => &self.left,
+            Farewell::Disobeyed => &self.disobeyed,
+            Farewell::TooSlow => &self.too_slow,
+            Farewell::Stopping => &self.stopped,
+        }
+        .increment(1);
     }
 
     /// Counts what is written in one turn.
@@ -263,10 +290,45 @@ impl EngineMeasures {
                         self.tasks.of(outcome).increment(1);
                     }
                 }
+                Decision::TaskQueued { .. }
+                    if matches!(latest, None | Some(Outcome::Lost { .. })) =>
+                {
+                    self.redispatched.increment(1);
+                }
                 Decision::TaskQueued { .. } | Decision::TaskDeleted(_) => {}
             }
         }
     }
+}
+
+/// What workers said and nobody heeded.
+pub struct FramesIgnored {
+    /// About an attempt that the session does not hold, or no answer to anything.
+    pub foreign: Counter,
+    /// About its attempt, and beyond all bounds.
+    pub unfit: Counter,
+    /// Of a type that is not known.
+    pub unknown_type: Counter,
+    /// With a field that is not known, and otherwise heeded.
+    pub unknown_field: Counter,
+}
+
+impl FramesIgnored {
+    /// Makes the handles.
+    pub fn new() -> Self {
+        let counter = |why: &'static str| metrics::counter!(FRAMES_IGNORED, "why" => why);
+        Self {
+            foreign: counter("foreign"),
+            unfit: counter("unfit"),
+            unknown_type: counter("unknown_type"),
+            unknown_field: counter("unknown_field"),
+        }
+    }
+}
+
+/// Counts sessions of workers that began.
+pub fn sessions_begun() -> Counter {
+    metrics::counter!(SESSIONS_BEGUN)
 }
 
 /// Counts runs in the node's own sandbox.
@@ -318,12 +380,13 @@ impl Metrics {
         for what in crate::janitor::REMOVES {
             cleared_up(what).increment(0);
         }
-        let gauges: [(_, Reading); 12] = [
+        let gauges: [(_, Reading); 13] = [
             (CALLS_RUNNING, |it| Some(it.calls.0 as u64)),
             (CALLS_WAITING, |it| Some(it.calls.1 as u64)),
             (TASKS_QUEUED, |it| Some(it.counts.queued)),
             (TASKS_RUNNING, |it| Some(it.counts.running)),
             (SLOTS, |it| Some(it.counts.slots)),
+            (SESSIONS, |it| Some(it.counts.sessions)),
             (STORE_WRITABLE, |it| Some(it.is_writable.into())),
             (SANDBOX_BYTES, |it| Some(it.sandbox_bytes)),
             (WAITS, |it| Some(it.waits as u64)),

@@ -6,13 +6,15 @@ use axum::response::IntoResponse;
 use bytes::Bytes;
 use jiff::Timestamp;
 use runabout_protocol::Json;
+use runabout_protocol::WorkerToServer;
+use runabout_protocol::wire::{Frame, Heard};
 use serde::de::DeserializeOwned;
 
 use crate::endpoints::{Definition, Parameters, Target};
 use crate::problem::Problem;
 use crate::rules::Rule;
 use crate::schedules::{self, Cron};
-use crate::{multipart as form, read, routes, source, submission};
+use crate::{multipart as form, read, routes, source, submission, workers};
 
 /// How many times of a schedule are looked at.
 const TIMES: usize = 20;
@@ -73,6 +75,12 @@ pub fn multipart(content_type: &[u8], body: Bytes) {
     };
     answered(form.file.as_ref().map(source::of_file).transpose());
     answered(submission::request_of(form.texts).and_then(submission::examine));
+}
+
+/// A frame of a worker that was sent one attempt, and what becomes of it.
+pub fn worker_frame(text: &str) {
+    let Ok(Heard { frame: Some(frame), .. }) = WorkerToServer::read(text) else { return };
+    workers::examine(frame);
 }
 
 /// Any JSON object of the protocol.

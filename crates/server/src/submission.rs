@@ -9,7 +9,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use runabout_protocol::{
-    Arguments, Encoding, Json, Limits, LimitsRequest, Manifest, Place, TaskRequest,
+    Arguments, Encoding, JsEngine, Json, Language, Limits, LimitsRequest, Manifest, Place,
+    Surroundings, TaskRequest,
 };
 use runabout_sandbox::SourceLanguage;
 
@@ -117,7 +118,6 @@ pub fn request_of(texts: Vec<(String, String)>) -> Result<TaskRequest, Problem> 
 /// Whatever is wrong with it.
 pub fn examine(request: TaskRequest) -> Result<(), Problem> {
     Bounds::of(&request)?;
-    place(request.place)?;
     source_language(request.language.as_deref())?;
     arguments(request.args, request.args_encoding).map(drop)
 }
@@ -147,7 +147,7 @@ async fn decide(app: &App, work: Work, request: TaskRequest) -> Result<NewTask, 
             (Some(deployed.label()), deployed.artifact(), None, limits, manifest)
         }
     };
-    place(request.place.or(manifest.place))?;
+    let surroundings = surroundings(app, (request.place, wished), manifest, artifact.language)?;
     let export = request.export.or_else(|| manifest.export.clone());
     let program = match &bytes {
         Some((bytes, _)) => app.prepare(artifact, bytes.clone()).await?,
@@ -165,6 +165,7 @@ async fn decide(app: &App, work: Work, request: TaskRequest) -> Result<NewTask, 
         stdin: request.stdin,
         name: request.name,
         limits,
+        surroundings,
         retries: request.retries.or(manifest.retries).unwrap_or(0),
         priority: request.priority.unwrap_or(0),
         run_at: bounds.run_at,
@@ -229,14 +230,27 @@ fn bare_limits(wished: LimitsRequest, maximum: Limits) -> Result<Limits, Problem
     wished.resolve(maximum).map_err(|above| Problem::above_maximum(&above, "limits."))
 }
 
-/// No tab can join this version, and a task that waits for one would wait for ever. An upstream
-/// that is not there is different: without one, a node runs everything itself.
-fn place(place: Option<Place>) -> Result<(), Problem> {
-    if place == Some(Place::Tab) {
-        let detail = "no browser tab can work for this node yet";
+/// Where a task's attempts may run, and in what. A task for a tab waits until there is one; one for
+/// a node that has no slots would wait for ever. An upstream that is not there is different: without
+/// one, a node runs everything itself.
+fn surroundings(
+    app: &App,
+    (place, wished): (Option<Place>, LimitsRequest),
+    manifest: &Manifest,
+    language: Language,
+) -> Result<Surroundings, Problem> {
+    let place = place.or(manifest.place).unwrap_or_default();
+    if place == Place::Here && app.engine.own_worker().is_none() {
+        let detail = "this node runs no tasks itself: it has no slots";
         return Err(Problem::new(Code::PlaceUnavailable, detail).with("field", "place"));
     }
-    Ok(())
+    // What a browser's own engine cannot measure it cannot hold a run to.
+    let is_exact = [wished, manifest.limits.unwrap_or_default()]
+        .iter()
+        .any(|limits| limits.cpu_ms.is_some() || limits.memory_bytes.is_some());
+    let exact = (is_exact && language == Language::Js).then_some(JsEngine::Quickjs);
+    let reuse = manifest.reuse.unwrap_or(false);
+    Ok(Surroundings { place, engine: manifest.engine.or(exact), reuse })
 }
 
 fn source_language(language: Option<&str>) -> Result<SourceLanguage, Problem> {
@@ -343,11 +357,5 @@ mod tests {
         assert_eq!(check("[\"aGk=\"]", Some(Encoding::Base64)), Ok(()));
         assert_eq!(check("[\"%\"]", Some(Encoding::Base64)), Err(Code::InvalidField));
         assert_eq!(check("[1]", Some(Encoding::Base64)), Err(Code::InvalidField));
-    }
-
-    #[test]
-    fn a_place_that_nobody_can_take_is_refused() {
-        assert!(place(None).is_ok() && place(Some(Place::Upstream)).is_ok());
-        assert_eq!(place(Some(Place::Tab)).map_err(|p| p.code()), Err(Code::PlaceUnavailable));
     }
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use runabout_protocol::{Arguments, Digest, Form, Language, Limits, ScheduleName, Task, TaskId};
+use runabout_protocol::{
+    Arguments, Digest, Form, Language, Limits, ScheduleName, Surroundings, Task, TaskId,
+};
 use runabout_store::{self as store, ArtifactMeta};
 
 /// What the engine needs to know beside its store and its sandbox.
@@ -57,6 +59,8 @@ pub struct NewTask {
     pub name: Option<String>,
     /// Limits of each attempt.
     pub limits: Limits,
+    /// In what surroundings its attempts run.
+    pub surroundings: Surroundings,
     /// How many more attempts after one that threw, timed out or ran out of memory.
     pub retries: u32,
     /// Higher goes first.
@@ -154,4 +158,6 @@ pub struct Counts {
     pub running: u64,
     /// Slots of all workers.
     pub slots: u64,
+    /// Workers beside the node itself.
+    pub sessions: u64,
 }

@@ -4,8 +4,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use runabout_protocol::{Progress, TaskId, Trust, WorkerToServer};
-use runabout_scheduler::{Effect, Event, Lease, Restored, Rules, Scheduler, Step, Submission};
+use runabout_protocol::{
+    Capability, JsEngine, Language, Place, Progress, Surroundings, TaskId, Trust, Worker, WorkerId,
+    WorkerToServer, frame,
+};
+use runabout_scheduler::{
+    Effect, Event, Lease, Needs, Restored, Rules, Scheduler, Step, Submission,
+};
 use runabout_store::{self as store, TaskStore, UnfinishedTask, Write};
 use tokio::sync::{mpsc, oneshot};
 
@@ -14,17 +19,13 @@ use super::clock::Clock;
 use super::inputs::Inputs;
 use super::keyed::Keyed;
 use super::own_worker::OwnWorker;
-#[cfg(test)]
-use super::sessions::Session;
-use super::sessions::{Report, Sessions};
+use super::sessions::{Report, Session, Sessions};
 use super::shared::Shared;
 use super::shares::Shares;
 use super::waiters::Waiters;
 use super::{EngineConfig, Refused, SubmissionKey};
 use crate::events::{Events, Facts, Said};
 use crate::metrics::EngineMeasures;
-#[cfg(test)]
-use {runabout_protocol::WorkerId, runabout_scheduler::Capabilities};
 
 /// Reports that may wait for the loop; workers that have more to say wait to say it.
 const REPORTS_MAX: usize = 256;
@@ -52,12 +53,12 @@ pub(super) enum Request {
     Wait { task: TaskId, waiter: oneshot::Sender<()> },
     /// Put back what runs, and end.
     Stop { done: oneshot::Sender<()> },
-    /// Give work to a worker from now on.
-    #[cfg(test)]
-    Join { worker: WorkerId, session: Session, slots: u32, capabilities: Capabilities },
-    /// A worker's session has ended.
-    #[cfg(test)]
-    Leave { worker: WorkerId },
+    /// Give work to a worker from now on; answered once that is so.
+    Join { worker: WorkerId, session: Box<Session>, reply: oneshot::Sender<()> },
+    /// Give a worker more work or less, and tell it; answered with the worker, if it is there.
+    Resize { worker: WorkerId, slots: u32, reply: oneshot::Sender<Option<Worker>> },
+    /// Say who is there.
+    Workers { reply: oneshot::Sender<Vec<Worker>> },
 }
 
 /// Why the loop cannot go on.
@@ -76,8 +77,8 @@ pub(super) struct Driver {
     pub(super) inputs: Inputs,
     pub(super) waiters: Waiters,
     pub(super) shared: Arc<Shared>,
-    events: Arc<Events>,
-    measures: EngineMeasures,
+    pub(super) events: Arc<Events>,
+    pub(super) measures: EngineMeasures,
     pub(super) requests: mpsc::Receiver<Request>,
     reports: mpsc::Receiver<Report>,
     reports_sender: mpsc::Sender<Report>,
@@ -234,12 +235,19 @@ impl Driver {
                 self.stopping.push(done);
                 self.step(Event::Stop);
             }
-            #[cfg(test)]
-            Request::Join { worker, session, slots, capabilities } => {
-                self.join(worker, session, slots, capabilities);
+            Request::Join { worker, session, reply } => {
+                // An error means that it has gone; then its session says so next.
+                if self.stopping.is_empty() {
+                    self.join(worker, *session);
+                    let _ = reply.send(());
+                }
             }
-            #[cfg(test)]
-            Request::Leave { worker } => self.close(worker),
+            Request::Resize { worker, slots, reply } => {
+                let _ = reply.send(self.order_resize(worker, slots));
+            }
+            Request::Workers { reply } => {
+                let _ = reply.send(self.workers());
+            }
         }
     }
 
@@ -284,14 +292,30 @@ impl Driver {
     }
 
     fn take_report(&mut self, report: Report) {
+        let worker = report.worker;
         for frame in report.frames {
-            let (task, attempt) = subject(&frame);
-            let lease = Lease { worker: report.worker, task, attempt };
+            let Some((task, attempt)) = frame.attempt() else {
+                self.take_session_frame(worker, &frame);
+                continue;
+            };
+            let lease = Lease { worker, task, attempt };
             if self.scheduler.is_held(lease) {
                 self.take_frame(lease, frame);
             } else {
                 self.measures.frame_ignored();
             }
+        }
+        if let Some(farewell) = report.left {
+            self.close(worker, farewell);
+        }
+    }
+
+    fn take_session_frame(&mut self, worker: WorkerId, frame: &WorkerToServer) {
+        match frame {
+            WorkerToServer::Slots(frame::Slots { slots }) => self.resize(worker, *slots),
+            WorkerToServer::Goodbye(_) => self.retire(worker),
+            // The session has answered them itself.
+            _ => {}
         }
     }
 
@@ -301,28 +325,42 @@ impl Driver {
         let Lease { task, attempt, .. } = lease;
         let current = self.scheduler.is_current(lease);
         match frame {
-            WorkerToServer::Started { .. } => self.step(Event::Started(lease)),
-            WorkerToServer::Progress { fraction, message, .. } if current => {
+            WorkerToServer::Started(_) => self.step(Event::Started(lease)),
+            WorkerToServer::Progress(frame::Progress { fraction, message, .. }) if current => {
                 let progress = Progress { fraction, message };
                 self.shared.set_progress(task, progress.clone());
                 self.untold_progress.push(Said { task, attempt, progress: progress.clone() });
                 self.unwritten_progress.insert(task, progress);
             }
-            WorkerToServer::Checkpoint { checkpoint, .. } if current => {
+            WorkerToServer::Checkpoint(kept) if current => {
+                let checkpoint = kept.checkpoint();
                 self.batch.writes.push(Write::Checkpoint { task, checkpoint });
             }
-            WorkerToServer::Log { seq, stream, text, .. } => {
+            WorkerToServer::Log(frame::Log { seq, stream, text, .. }) => {
                 let at = self.clock.wall();
                 self.batch.writes.push(Write::Log { task, attempt, seq, at, stream, text });
             }
-            WorkerToServer::Finished { outcome, mut usage, output_truncated, .. } => {
+            WorkerToServer::Finished(frame::Finished {
+                outcome,
+                mut usage,
+                output_truncated,
+                ..
+            }) => {
                 if output_truncated {
                     self.batch.writes.push(Write::OutputTruncated { task, attempt });
                 }
-                usage.ran_on = self.sessions.get(lease.worker).map(|it| it.ran_on.clone());
+                if let Some(session) = self.sessions.get_mut(lease.worker) {
+                    session.completed += 1;
+                    usage.ran_on = Some(session.ran_on(lease.worker));
+                }
                 self.step(Event::Finished { lease, outcome, usage });
             }
-            WorkerToServer::Progress { .. } | WorkerToServer::Checkpoint { .. } => {}
+            WorkerToServer::Progress(_) | WorkerToServer::Checkpoint(_) => {}
+            // These are about no attempt.
+            WorkerToServer::Hello(_)
+            | WorkerToServer::Pong(_)
+            | WorkerToServer::Slots(_)
+            | WorkerToServer::Goodbye(_) => {}
         }
     }
 
@@ -335,7 +373,8 @@ impl Driver {
     fn absorb(&mut self, step: Step) {
         self.measures.decided(&step.writes);
         let sessions = &self.sessions;
-        let trust = |lease: Lease| sessions.get(lease.worker).map_or(Trust::Tab, |it| it.trust);
+        let trust =
+            |lease: Lease| sessions.get(lease.worker).map_or(Trust::Tab, |it| it.newcomer.trust);
         let fact = |decision| batch::fact(decision, &self.clock, trust);
         self.batch.writes.extend(step.writes.into_iter().map(fact));
         self.batch.effects.extend(step.effects);
@@ -352,7 +391,7 @@ impl Driver {
         self.tell(Arc::default());
         batch.answer_all();
         self.perform(batch.effects).await;
-        self.shared.count(&self.scheduler);
+        self.shared.count(&self.scheduler, self.sessions.distant());
         Ok(())
     }
 
@@ -375,7 +414,7 @@ impl Driver {
     fn submission(&self, task: &store::NewTask) -> Submission {
         Submission {
             task: task.id,
-            language: task.language,
+            needs: needs(task.language, task.surroundings),
             priority: task.priority,
             share: self.shares.of(&task.labels),
             bytes: task.queue_bytes,
@@ -389,7 +428,7 @@ impl Driver {
         Restored {
             submission: Submission {
                 task: task.id,
-                language: task.language,
+                needs: needs(task.language, task.surroundings),
                 priority: task.priority,
                 share: self.shares.of_value(task.label.as_deref()),
                 bytes: task.queue_bytes,
@@ -405,12 +444,17 @@ impl Driver {
     }
 }
 
-fn subject(frame: &WorkerToServer) -> (TaskId, runabout_protocol::Attempt) {
-    match frame {
-        WorkerToServer::Started { task, attempt }
-        | WorkerToServer::Progress { task, attempt, .. }
-        | WorkerToServer::Log { task, attempt, .. }
-        | WorkerToServer::Checkpoint { task, attempt, .. }
-        | WorkerToServer::Finished { task, attempt, .. } => (*task, *attempt),
-    }
+/// What a task in such surroundings asks of a worker.
+fn needs(language: Language, surroundings: Surroundings) -> Needs {
+    let plain = Needs::of(language);
+    let capability = match (language, surroundings.engine) {
+        (Language::Js, Some(JsEngine::Quickjs)) => Capability::Quickjs,
+        _ => plain.capability,
+    };
+    let only = match surroundings.place {
+        Place::Here => Some(Trust::Node),
+        Place::Tab => Some(Trust::Tab),
+        Place::Upstream | Place::Auto => None,
+    };
+    Needs { capability, only }
 }

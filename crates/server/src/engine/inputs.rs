@@ -40,6 +40,7 @@ impl Inputs {
             stdin: task.stdin.clone(),
             limits: task.limits,
             checkpoint: None,
+            surroundings: task.surroundings,
         })
     }
 

@@ -7,6 +7,8 @@ mod clock;
 mod driver;
 mod inputs;
 mod keyed;
+mod link;
+mod members;
 mod own_worker;
 mod perform;
 mod sessions;
@@ -14,12 +16,14 @@ mod shared;
 mod shares;
 #[cfg(test)]
 mod simulation;
-mod spool;
 mod stall;
 mod submit;
 #[cfg(test)]
 mod tests;
 mod waiters;
+
+pub use link::{Inbox, Link, Reports};
+pub use sessions::{Farewell, Newcomer, SLOTS_MAX};
 
 pub use api::{
     CancelRefused, Counts, DeleteRefused, EngineConfig, Firing, NewTask, Refused, SubmissionKey,
@@ -27,16 +31,19 @@ pub use api::{
 
 use std::sync::Arc;
 
-use runabout_protocol::{Progress, Task, TaskId, WorkerId};
+use jiff::Timestamp;
+use runabout_protocol::{Progress, Task, TaskId, Worker, WorkerId};
 use runabout_sandbox::Sandbox;
 use runabout_store::{self as store, TaskStore};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 
 use crate::events::Events;
 use clock::Clock;
 use driver::{Driver, Reply, Request};
 use own_worker::OwnWorker;
+use sessions::{Report, Session, inbox_frames_max};
 use shared::Shared;
 
 /// Requests that may wait for the loop; whoever asks beyond that waits to ask.
@@ -46,6 +53,7 @@ const REQUESTS_MAX: usize = 4_096;
 #[derive(Clone)]
 pub struct Engine {
     requests: mpsc::Sender<Request>,
+    reports: mpsc::Sender<Report>,
     shared: Arc<Shared>,
     events: Arc<Events>,
     store: Arc<dyn TaskStore>,
@@ -73,7 +81,7 @@ pub async fn start(
         driver.employ(OwnWorker::new(sandbox, store, reports, slots));
     }
     // A node that has just started says so before its first turn.
-    engine.shared.count(&driver.scheduler);
+    engine.shared.count(&driver.scheduler, 0);
     let handle = tokio::spawn(driver.run());
     Ok((engine, EngineTask { handle }))
 }
@@ -100,7 +108,8 @@ impl Engine {
         let events = Arc::new(Events::new());
         let seen = (Arc::clone(&shared), Arc::clone(&events));
         let driver = Driver::new(config, (Arc::clone(&store), clock), seen, inbox);
-        (Self { requests, shared, events, store }, driver)
+        let reports = driver.reports();
+        (Self { requests, reports, shared, events, store }, driver)
     }
 
     /// Accepts a task. When this returns it is on the disk.
@@ -176,6 +185,45 @@ impl Engine {
             // An error means that the engine has ended, and nothing will happen to the task.
             drop(ended.await);
         }
+    }
+
+    /// Gives work to a worker from now on, until the link is left.
+    ///
+    /// # Errors
+    /// The node is stopping.
+    pub async fn join(&self, newcomer: Newcomer) -> Result<Link, Refused> {
+        let worker = WorkerId(Uuid::now_v7());
+        let (sender, inbox) = mpsc::channel(inbox_frames_max(newcomer.slots));
+        let session = Session::new(newcomer, sender, None, Timestamp::now());
+        let link = Link::new(worker, inbox, self.reports.clone(), Arc::clone(&session.ties));
+        let (reply, joined) = oneshot::channel();
+        let request = Request::Join { worker, session: Box::new(session), reply };
+        self.requests.send(request).await.map_err(|_| Refused::Stopping)?;
+        joined.await.map_err(|_| Refused::Stopping)?;
+        Ok(link)
+    }
+
+    /// Tells a worker to take another number of attempts at once, and returns it; `None` if there is
+    /// no such worker.
+    ///
+    /// # Errors
+    /// The node is stopping.
+    pub async fn resize(&self, worker: WorkerId, slots: u32) -> Result<Option<Worker>, Refused> {
+        let (reply, resized) = oneshot::channel();
+        let request = Request::Resize { worker, slots, reply };
+        self.requests.send(request).await.map_err(|_| Refused::Stopping)?;
+        resized.await.map_err(|_| Refused::Stopping)
+    }
+
+    /// Every worker, in the order in which they came.
+    ///
+    /// # Errors
+    /// The node is stopping.
+    pub async fn workers(&self) -> Result<Vec<Worker>, Refused> {
+        let (reply, workers) = oneshot::channel();
+        let request = Request::Workers { reply };
+        self.requests.send(request).await.map_err(|_| Refused::Stopping)?;
+        workers.await.map_err(|_| Refused::Stopping)
     }
 
     /// The session of the node itself, if it runs tasks; tasks carry it as their worker.

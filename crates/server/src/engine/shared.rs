@@ -15,6 +15,8 @@ pub(super) struct Shared {
     queued: AtomicU64,
     running: AtomicU64,
     slots: AtomicU64,
+    /// Sessions of others.
+    sessions: AtomicU64,
     own_worker: RwLock<Option<WorkerId>>,
     /// Of running tasks only, so never more than there are slots.
     progress: RwLock<HashMap<TaskId, Progress>>,
@@ -26,10 +28,12 @@ impl Shared {
             queued: self.queued.load(Ordering::Relaxed),
             running: self.running.load(Ordering::Relaxed),
             slots: self.slots.load(Ordering::Relaxed),
+            sessions: self.sessions.load(Ordering::Relaxed),
         }
     }
 
-    pub(super) fn count(&self, scheduler: &Scheduler) {
+    pub(super) fn count(&self, scheduler: &Scheduler, sessions: usize) {
+        self.sessions.store(sessions as u64, Ordering::Relaxed);
         self.queued.store(scheduler.queued(), Ordering::Relaxed);
         self.running.store(scheduler.running(), Ordering::Relaxed);
         self.slots.store(scheduler.slots(), Ordering::Relaxed);

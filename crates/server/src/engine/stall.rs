@@ -101,8 +101,10 @@ impl Driver {
             // An end that could not be written yet is told after it was.
             Request::Wait { task, waiter } => self.wait(task, waiter),
             Request::Stop { done } => self.stopping.push(done),
-            #[cfg(test)]
-            Request::Join { .. } | Request::Leave { .. } => self.take_request(request),
+            // They write nothing by themselves; what they lead to waits like everything else.
+            Request::Join { .. } | Request::Resize { .. } | Request::Workers { .. } => {
+                self.take_request(request);
+            }
         }
     }
 }

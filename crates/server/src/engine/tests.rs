@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use runabout_protocol::{
     Arguments, Attempt, Checkpoint, Digest, Form, Json, Language, Limits, Missed, Outcome,
-    Returned, Run, ScheduleName, ServerToWorker, Stream, Task, TaskId, TaskRequest, TaskState,
-    Trust, Usage, WorkerId, WorkerToServer,
+    Returned, Run, ScheduleName, ServerToWorker, Stream, Surroundings, Task, TaskId, TaskRequest,
+    TaskState, Trust, Usage, WorkerId, WorkerKind, WorkerToServer, frame,
 };
 use runabout_scheduler::Capabilities;
 use runabout_store::{ArtifactMeta, ScheduleRecord, Store};
@@ -18,7 +19,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::clock::Clock;
-use super::sessions::{Report, Session};
+use super::sessions::{Newcomer, Report, Session};
 use super::{
     CancelRefused, DeleteRefused, Engine, EngineConfig, EngineTask, Firing, NewTask, Refused,
 };
@@ -52,9 +53,14 @@ impl World {
         driver.recover().await.expect("recovers");
         let id = WorkerId(Uuid::now_v7());
         let (sender, inbox) = mpsc::channel(64);
-        let ran_on = "far away".to_owned();
-        let session = Session { trust: Trust::Joined, ran_on, inbox: sender, task: None };
-        driver.join(id, session, config.slots, Capabilities::all());
+        let newcomer = Newcomer {
+            name: "far away".to_owned(),
+            kind: WorkerKind::Node,
+            trust: Trust::Joined,
+            slots: config.slots,
+            capabilities: Capabilities::all(),
+        };
+        driver.join(id, Session::new(newcomer, sender, None, Timestamp::now()));
         let worker = Worker { id, inbox, reports: driver.reports() };
         let task = EngineTask { handle: tokio::spawn(driver.run()) };
         Self { dir, store, engine, task, worker }
@@ -114,7 +120,7 @@ impl Worker {
     }
 
     async fn say(&self, frames: Vec<WorkerToServer>) {
-        self.reports.send(Report { worker: self.id, frames }).await.expect("heard");
+        self.reports.send(Report::of(self.id, frames)).await.expect("heard");
     }
 
     async fn finish(&self, run: &Run, outcome: Outcome) {
@@ -124,7 +130,13 @@ impl Worker {
 
 fn finished(run: &Run, outcome: Outcome) -> WorkerToServer {
     let (task, attempt, usage) = (run.task, run.attempt, Usage::default());
-    WorkerToServer::Finished { task, attempt, outcome, usage, output_truncated: false }
+    WorkerToServer::Finished(frame::Finished {
+        task,
+        attempt,
+        outcome,
+        usage,
+        output_truncated: false,
+    })
 }
 
 fn returned(text: &str) -> Outcome {
@@ -149,6 +161,7 @@ fn new_task(name: &str) -> NewTask {
         stdin: None,
         name: Some(name.to_owned()),
         limits: Limits::default(),
+        surroundings: Surroundings::default(),
         retries: 0,
         priority: 0,
         run_at: None,
@@ -182,15 +195,19 @@ async fn what_a_run_says_is_stored_by_the_time_it_has_finished() {
     let id = world.submit("a").await;
     let run = world.worker.run().await;
     let (task, attempt) = (run.task, run.attempt);
-    let log = |seq, text: &str| WorkerToServer::Log {
-        task,
-        attempt,
-        seq,
-        stream: Stream::Stdout,
-        text: text.to_owned(),
+    let log = |seq, text: &str| {
+        WorkerToServer::Log(frame::Log {
+            task,
+            attempt,
+            seq,
+            stream: Stream::Stdout,
+            text: text.to_owned(),
+        })
     };
-    let progress = WorkerToServer::Progress { task, attempt, fraction: 0.5, message: None };
-    let frames = vec![WorkerToServer::Started { task, attempt }, log(0, "a"), progress];
+    let progress =
+        WorkerToServer::Progress(frame::Progress { task, attempt, fraction: 0.5, message: None });
+    let frames =
+        vec![WorkerToServer::Started(frame::Started { task, attempt }), log(0, "a"), progress];
     world.worker.say(frames).await;
     world.worker.say(vec![log(1, "b"), finished(&run, returned("null"))]).await;
 
@@ -209,8 +226,7 @@ async fn frames_of_nobodys_attempt_change_nothing() {
     let run = world.worker.run().await;
     let late = Run { attempt: Attempt(7), ..run.clone() };
     let state = Checkpoint { state: json("1"), encoding: None };
-    let checkpoint =
-        WorkerToServer::Checkpoint { task: id, attempt: Attempt(7), checkpoint: state };
+    let checkpoint = WorkerToServer::Checkpoint(frame::Checkpoint::of((id, Attempt(7)), state));
     world.worker.say(vec![checkpoint, finished(&late, returned("\"late\""))]).await;
     world.worker.finish(&run, returned("\"right\"")).await;
     assert_eq!(world.ended(id).await.outcome, Some(returned("\"right\"")));
@@ -224,9 +240,15 @@ async fn after_a_crash_a_task_goes_on_from_its_checkpoint() {
     let run = world.worker.run().await;
     let checkpoint = Checkpoint { state: json("[41]"), encoding: None };
     let (task, attempt) = (run.task, run.attempt);
-    let frame = WorkerToServer::Checkpoint { task, attempt, checkpoint: checkpoint.clone() };
-    let log =
-        WorkerToServer::Log { task, attempt, seq: 0, stream: Stream::Stderr, text: "x".to_owned() };
+    let frame =
+        WorkerToServer::Checkpoint(frame::Checkpoint::of((task, attempt), checkpoint.clone()));
+    let log = WorkerToServer::Log(frame::Log {
+        task,
+        attempt,
+        seq: 0,
+        stream: Stream::Stderr,
+        text: "x".to_owned(),
+    });
     world.worker.say(vec![log, frame]).await;
     // Requests are decided in the order of their turn: this one is written after the frames.
     while world.store.logs(id, None).await.expect("read").is_none_or(|it| it.items.is_empty()) {
@@ -271,7 +293,7 @@ async fn a_cancelled_task_ends_at_once_and_its_worker_is_told() {
     let run = world.worker.run().await;
     let task = world.engine.cancel(id).await.expect("cancelled");
     assert_eq!((task.state, task.outcome), (TaskState::Cancelled, Some(Outcome::Cancelled)));
-    let cancel = ServerToWorker::Cancel { task: id, attempt: run.attempt };
+    let cancel = ServerToWorker::Cancel(frame::Cancel { task: id, attempt: run.attempt });
     assert_eq!(world.worker.frame().await, cancel);
 
     world.worker.finish(&run, returned("1")).await;
@@ -333,7 +355,7 @@ async fn a_graceful_stop_puts_back_what_runs_and_refuses_what_comes() {
         let engine = world.engine.clone();
         async move { engine.stop().await }
     });
-    let cancel = ServerToWorker::Cancel { task: id, attempt: run.attempt };
+    let cancel = ServerToWorker::Cancel(frame::Cancel { task: id, attempt: run.attempt });
     assert_eq!(world.worker.frame().await, cancel);
     assert_eq!(world.engine.submit(new_task("b"), None).await.err(), Some(Refused::Stopping));
     world.worker.finish(&run, Outcome::Cancelled).await;

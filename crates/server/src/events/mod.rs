@@ -1,9 +1,9 @@
-//! What has happened to tasks, for those who listen while it happens. The loop hands in what it has
+//! What has happened to tasks and to workers, for those who listen while it happens. The loop hands in what it has
 //! just made durable, and that is kept as it is, in a ring: only when somebody reads is it put into
 //! words. Nobody is sent anything; a listener is woken and reads on at its own pace, and one that
 //! is too slow finds that the ring has gone on and begins anew.
 //!
-//! Documents will be a third kind of [`Facts`].
+//! Documents will be another kind of [`Facts`].
 
 mod place;
 mod ring;
@@ -18,7 +18,7 @@ use std::time::Instant;
 
 use metrics::Counter;
 use parking_lot::Mutex;
-use runabout_protocol::{Attempt, Progress, TaskId};
+use runabout_protocol::{Attempt, Progress, TaskId, WorkerEvent};
 use runabout_store::Write;
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -38,6 +38,8 @@ pub enum Facts {
     Written(Arc<Vec<Write>>),
     /// What runs said of their progress. Of no consequence, and so told before it is durable.
     Said(Arc<Vec<Said>>),
+    /// Workers that have come, changed or gone.
+    Workers(Arc<Vec<WorkerEvent>>),
 }
 
 /// Progress that an attempt reported.
@@ -215,6 +217,7 @@ impl Facts {
         match self {
             Self::Written(writes) => writes.len(),
             Self::Said(said) => said.len(),
+            Self::Workers(workers) => workers.len(),
         }
     }
 
@@ -222,6 +225,7 @@ impl Facts {
         match self {
             Self::Written(writes) => writes.get(index).map(Write::task),
             Self::Said(said) => said.get(index).map(|said| said.task),
+            Self::Workers(_) => None,
         }
     }
 }

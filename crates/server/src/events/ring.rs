@@ -300,6 +300,10 @@ fn bytes_of(facts: &Facts) -> usize {
             .iter()
             .map(|it| size_of_val(it) + it.progress.message.as_ref().map_or(0, String::len))
             .sum(),
+        Facts::Workers(workers) => workers
+            .iter()
+            .map(|it| size_of_val(it) + it.worker.name.len() + size_of_val(&*it.worker.running))
+            .sum(),
     }
 }
 

@@ -25,20 +25,28 @@ pub struct Only {
     pub outcome: bool,
     /// `deleted`.
     pub deleted: bool,
+    /// `worker`.
+    pub worker: bool,
 }
 
 impl Only {
     /// Everything.
     pub const ALL: Self =
-        Self { state: true, progress: true, log: true, outcome: true, deleted: true };
+        Self { state: true, progress: true, log: true, outcome: true, deleted: true, worker: true };
 
     /// The kinds in a list with commas.
     ///
     /// # Errors
     /// The first word that is none.
     pub fn parse(list: &str) -> Result<Self, &str> {
-        let mut only =
-            Self { state: false, progress: false, log: false, outcome: false, deleted: false };
+        let mut only = Self {
+            state: false,
+            progress: false,
+            log: false,
+            outcome: false,
+            deleted: false,
+            worker: false,
+        };
         for word in list.split(',').map(str::trim) {
             match word {
                 "state" => only.state = true,
@@ -46,6 +54,7 @@ impl Only {
                 "log" => only.log = true,
                 "outcome" => only.outcome = true,
                 "deleted" => only.deleted = true,
+                "worker" => only.worker = true,
                 unknown => return Err(unknown),
             }
         }
@@ -190,6 +199,12 @@ impl Sheet {
                     let progress = said.progress.clone();
                     let event = ProgressEvent { task: said.task, attempt: said.attempt, progress };
                     self.event("progress", id, &event);
+                }
+                false
+            }
+            Facts::Workers(workers) => {
+                if let Some(event) = workers.get(fact.index).filter(|_| teller.only.worker) {
+                    self.event("worker", Some(&id), event);
                 }
                 false
             }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::stream;
 use runabout_protocol::{
     Attempt, DeletedEvent, LogEvent, OutcomeEvent, ProgressEvent, ResetEvent, ResetReason,
-    StateEvent, Task, TaskId, TruncatedEvent,
+    StateEvent, Task, TaskId, TruncatedEvent, WorkerEvent,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -57,7 +57,7 @@ impl Wanted {
         let Some(list) = &self.only else { return Ok(Only::ALL) };
         Only::parse(list).map_err(|unknown| {
             let detail = format!(
-                "{unknown:?} is no kind of event: state, progress, log, outcome, deleted are"
+                "{unknown:?} is no kind of event: state, progress, log, outcome, deleted, worker are"
             );
             Problem::invalid_field("only", detail)
         })
@@ -82,6 +82,8 @@ enum EventJson {
     Outcome(OutcomeEvent),
     /// It is gone.
     Deleted(DeletedEvent),
+    /// A worker has come, changed or gone; in the stream of all tasks.
+    Worker(WorkerEvent),
     /// Events were missed.
     Reset(ResetEvent),
 }

@@ -11,6 +11,7 @@ mod node;
 mod pages;
 mod schedules;
 pub mod tasks;
+mod workers;
 
 use axum::Router;
 use axum::http::Method;
@@ -75,6 +76,7 @@ fn documented() -> OpenApiRouter<App> {
         .merge(events::routes())
         .merge(functions::routes())
         .merge(artifacts::routes())
+        .merge(workers::routes())
         .merge(node::routes())
 }
 

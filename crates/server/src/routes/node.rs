@@ -1,16 +1,15 @@
-//! The node itself: who it is, whether it is well, what it counts, who works for it.
+//! The node itself: who it is, whether it is well, what it counts.
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use runabout_protocol::{NodeId, PROTOCOL_VERSION, WorkerId};
+use runabout_protocol::{NodeId, PROTOCOL_VERSION};
 use runabout_store::Health;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::Listed;
 use crate::app::App;
 use crate::metrics::Moment;
 use crate::problem::{Problem, ProblemJson, stopping, storage_failed};
@@ -19,7 +18,6 @@ use crate::problem::{Problem, ProblemJson, stopping, storage_failed};
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(node))
-        .routes(routes!(workers))
         .routes(routes!(healthz))
         .routes(routes!(readyz))
         .routes(routes!(metrics))
@@ -63,44 +61,6 @@ async fn node(State(app): State<App>) -> Json<NodeReport> {
         running: counts.running,
         upstream: None,
     })
-}
-
-/// What runs attempts.
-#[derive(Serialize, ToSchema)]
-struct WorkerReport {
-    /// Its id, which tasks carry as their `worker`.
-    id: WorkerId,
-    /// Its name.
-    name: String,
-    /// `node`: built in.
-    kind: &'static str,
-    /// Room for attempts at once.
-    slots: u64,
-    /// Attempts under way.
-    busy: u64,
-    /// What it can run.
-    capabilities: [&'static str; 3],
-}
-
-/// List workers
-///
-/// The node itself, so far.
-#[utoipa::path(
-    get, path = "/v1/workers", tag = "node",
-    responses((status = 200, description = "The workers", body = Listed<WorkerReport>))
-)]
-async fn workers(State(app): State<App>) -> Json<Listed<WorkerReport>> {
-    let counts = app.engine.counts();
-    // Without slots the node runs calls, but is no worker.
-    let own = app.engine.own_worker().map(|id| WorkerReport {
-        id,
-        name: app.node.name.clone(),
-        kind: "node",
-        slots: counts.slots,
-        busy: counts.running,
-        capabilities: ["js", "wasm", "wasi"],
-    });
-    Json(Listed { items: own.into_iter().collect(), next_cursor: None })
 }
 
 /// A probe's answer.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use runabout_protocol::{
-    Attempt, Checkpoint, Outcome, Run, Task, TaskId, TaskState, Trust, WorkerId,
+    Attempt, Checkpoint, Outcome, Place, Run, Task, TaskId, TaskState, Trust, WorkerId,
 };
 use runabout_store::{NewTask, Write};
 
@@ -17,6 +17,8 @@ const LOST_MAX: u32 = 5;
 #[derive(Default)]
 pub(super) struct Oracle {
     tasks: BTreeMap<TaskId, Known>,
+    /// Every worker that ever came, by its id as text.
+    workers: BTreeMap<String, Met>,
     /// What was submitted under each key, once that is durable.
     keys: BTreeMap<String, Vec<TaskId>>,
     /// A graceful stop was asked for, in this life of the node.
@@ -25,9 +27,18 @@ pub(super) struct Oracle {
     pub(super) has_stopped: bool,
 }
 
+/// What is known of a worker.
+struct Met {
+    trust: Trust,
+    /// What it has may be handed back.
+    says_goodbye: bool,
+}
+
 /// What is known of a task.
 #[derive(Default)]
 struct Known {
+    /// It was submitted for tabs alone.
+    only_tabs: bool,
     said: Said,
     max_attempts: u32,
     cancel_asked: bool,
@@ -64,8 +75,19 @@ struct Durable {
 }
 
 impl Oracle {
+    pub(super) fn met(&mut self, worker: WorkerId, trust: Trust) {
+        self.workers.insert(worker.to_string(), Met { trust, says_goodbye: false });
+    }
+
+    pub(super) fn says_goodbye(&mut self, worker: WorkerId) {
+        if let Some(met) = self.workers.get_mut(&worker.to_string()) {
+            met.says_goodbye = true;
+        }
+    }
+
     pub(super) fn submitted(&mut self, task: &NewTask) {
-        let known = Known { max_attempts: task.max_attempts, ..Known::default() };
+        let only_tabs = task.surroundings.place == Place::Tab;
+        let known = Known { only_tabs, max_attempts: task.max_attempts, ..Known::default() };
         self.tasks.insert(task.id, known);
     }
 
@@ -184,7 +206,7 @@ impl Oracle {
             assert!(it.tasks.iter().all(is_there), "{it:?} without its tasks");
             return;
         }
-        let stopping = self.stopping;
+        let (stopping, workers) = (self.stopping, &self.workers);
         let begins = matches!(write, Write::AttemptBegan { .. });
         assert!(!(begins && self.has_stopped), "after the stop, {write:?}");
         let id = write.task();
@@ -206,7 +228,13 @@ impl Oracle {
                 (Some(durable), Write::TaskEnded { .. }) => {
                     durable.end(write, known.max_attempts, false);
                 }
-                (Some(durable), write) => durable.change(write, known.max_attempts, stopping),
+                (Some(durable), write) => {
+                    if let Write::AttemptBegan { worker, .. } = write {
+                        let is_tab = workers[worker].trust == Trust::Tab;
+                        assert!(is_tab || !known.only_tabs, "{id} runs where it may not");
+                    }
+                    durable.change(write, known.max_attempts, stopping, workers);
+                }
                 // What an attempt said, written after somebody had deleted its task.
                 (None, Write::Log { .. } | Write::Progress { .. } | Write::Checkpoint { .. })
                     if known.is_gone => {}
@@ -217,19 +245,26 @@ impl Oracle {
 }
 
 impl Durable {
-    fn change(&mut self, write: &Write, max_attempts: u32, stopping: bool) {
+    fn change(
+        &mut self,
+        write: &Write,
+        max_attempts: u32,
+        stopping: bool,
+        workers: &BTreeMap<String, Met>,
+    ) {
         match write {
             Write::AttemptBegan { task, attempt, worker, trust, .. } => {
                 assert_eq!((self.ended, self.open), (None, None), "{task} begins amiss");
                 let before = self.workers.keys().next_back().copied().unwrap_or_default();
                 assert_eq!(attempt.0, before.0 + 1, "attempts of {task} are numbered on");
-                assert_eq!(*trust, Trust::Joined);
+                assert_eq!(*trust, workers[worker].trust);
                 self.workers.insert(*attempt, worker.clone());
                 self.open = Some(*attempt);
             }
             Write::AttemptEnded { task, attempt, outcome, .. } => {
                 assert_eq!(self.open.take(), Some(*attempt), "{task} ends an attempt twice");
-                self.attempt_ended(*task, *attempt, outcome.as_ref(), stopping);
+                let may_go_back = stopping || workers[&self.workers[attempt]].says_goodbye;
+                self.attempt_ended(*task, *attempt, outcome.as_ref(), may_go_back);
             }
             Write::TaskQueued { task, failures, lost, .. } => {
                 assert_eq!((self.ended, self.open), (None, None), "{task} is queued amiss");
@@ -261,11 +296,11 @@ impl Durable {
         task: TaskId,
         attempt: Attempt,
         outcome: Option<&Outcome>,
-        stopping: bool,
+        may_go_back: bool,
     ) {
         self.latest = outcome.cloned();
         match outcome {
-            None => assert!(stopping, "{task} was put back and nobody stops"),
+            None => assert!(may_go_back, "{task} was put back and nobody stops or leaves"),
             Some(Outcome::Returned(returned)) => {
                 let expected = format!("{:?}", self.mark(task, attempt));
                 assert_eq!(returned.value.text(), expected, "the value of another attempt");

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fastrand::Rng;
 use runabout_protocol::{
     Attempt, Checkpoint, Json, LimitKind, MemoryScope, Outcome, Returned, ServerToWorker, Stream,
-    TaskId, Usage, WorkerId, WorkerToServer,
+    TaskId, Usage, WorkerId, WorkerToServer, frame,
 };
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TryRecvError;
@@ -16,6 +16,7 @@ use crate::engine::sessions::Report;
 /// One session.
 pub(super) struct Worker {
     pub(super) id: WorkerId,
+    /// The most that it has offered, or was told to offer: what it is given never exceeds that.
     slots: u32,
     inbox: mpsc::Receiver<ServerToWorker>,
     /// Does not look at what it is sent.
@@ -50,6 +51,11 @@ impl Worker {
         Self { id, slots, inbox, sleeps: false, held: BTreeMap::new() }
     }
 
+    /// Notes that it is about to offer so many slots.
+    pub(super) fn offers(&mut self, slots: u32) {
+        self.slots = self.slots.max(slots);
+    }
+
     /// Takes what it was sent; `false` once its session has ended.
     pub(super) fn receive(&mut self, random: &mut Rng, oracle: &Oracle) -> bool {
         loop {
@@ -67,11 +73,13 @@ impl Worker {
                     let twice = self.held.insert((run.task, run.attempt), held);
                     assert!(twice.is_none(), "an attempt is sent twice");
                 }
-                Ok(ServerToWorker::Cancel { task, attempt }) => {
+                Ok(ServerToWorker::Cancel(frame::Cancel { task, attempt })) => {
                     if let Some(held) = self.held.get_mut(&(task, attempt)) {
                         held.is_cancelled = true;
                     }
                 }
+                Ok(ServerToWorker::Resize(frame::Resize { slots })) => self.offers(slots),
+                Ok(other) => panic!("the loop does not say {other:?}"),
                 Err(TryRecvError::Empty) => return true,
                 Err(TryRecvError::Disconnected) => return false,
             }
@@ -93,7 +101,7 @@ impl Worker {
             return None;
         } else if !held.has_started {
             held.has_started = true;
-            frames.push(WorkerToServer::Started { task, attempt });
+            frames.push(WorkerToServer::Started(frame::Started { task, attempt }));
         } else {
             let may_finish = held.temper == Temper::Good;
             frames.push(said(random, (task, attempt), &mark, may_finish));
@@ -106,7 +114,7 @@ impl Worker {
         let keys: Vec<_> = self.held.keys().copied().collect();
         let frames = |(task, attempt)| {
             let mark = mark(&self.id.to_string(), task, attempt);
-            let started = WorkerToServer::Started { task, attempt };
+            let started = WorkerToServer::Started(frame::Started { task, attempt });
             vec![started, finished(task, attempt, returned(&mark))]
         };
         let frames: Vec<_> = keys.into_iter().map(frames).collect();
@@ -116,11 +124,11 @@ impl Worker {
     /// What it has said it has finished, it holds no more, whether or not that is heard.
     fn report(&mut self, frames: Vec<WorkerToServer>) -> Report {
         for frame in &frames {
-            if let WorkerToServer::Finished { task, attempt, .. } = frame {
+            if let WorkerToServer::Finished(frame::Finished { task, attempt, .. }) = frame {
                 self.held.remove(&(*task, *attempt));
             }
         }
-        Report { worker: self.id, frames }
+        Report::of(self.id, frames)
     }
 }
 
@@ -131,14 +139,19 @@ fn said(
     may_finish: bool,
 ) -> WorkerToServer {
     match random.u32(0..if may_finish { 12 } else { 3 }) {
-        0 => WorkerToServer::Progress { task, attempt, fraction: 0.5, message: None },
+        0 => WorkerToServer::Progress(frame::Progress {
+            task,
+            attempt,
+            fraction: 0.5,
+            message: None,
+        }),
         1 => {
             let (seq, stream, text) = (random.u64(0..9), Stream::Stdout, mark.to_owned());
-            WorkerToServer::Log { task, attempt, seq, stream, text }
+            WorkerToServer::Log(frame::Log { task, attempt, seq, stream, text })
         }
         2 => {
             let checkpoint = Checkpoint { state: Json::string(mark), encoding: None };
-            WorkerToServer::Checkpoint { task, attempt, checkpoint }
+            WorkerToServer::Checkpoint(frame::Checkpoint::of((task, attempt), checkpoint))
         }
         3 => finished(task, attempt, Outcome::TimedOut { limit: LimitKind::Cpu, limit_ms: 9 }),
         4 => {
@@ -158,5 +171,11 @@ fn returned(mark: &str) -> Outcome {
 
 fn finished(task: TaskId, attempt: Attempt, outcome: Outcome) -> WorkerToServer {
     let usage = Usage::default();
-    WorkerToServer::Finished { task, attempt, outcome, usage, output_truncated: false }
+    WorkerToServer::Finished(frame::Finished {
+        task,
+        attempt,
+        outcome,
+        usage,
+        output_truncated: false,
+    })
 }

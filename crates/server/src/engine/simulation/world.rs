@@ -10,7 +10,8 @@ use std::task::{Context, Poll, Waker};
 use fastrand::Rng;
 use jiff::{SignedDuration, Timestamp};
 use runabout_protocol::{
-    Arguments, Digest, Json, Language, Limits, TaskId, Trust, WorkerId, WorkerToServer,
+    Arguments, Capability, Digest, JsEngine, Json, Language, Limits, Place, Surroundings, TaskId,
+    Trust, WorkerId, WorkerKind, WorkerToServer, frame,
 };
 use runabout_scheduler::Capabilities;
 use runabout_store::{Fate, MemoryStore, NewTask, TaskStore};
@@ -23,7 +24,7 @@ use super::time::SimulatedTime;
 use super::workers::{Worker, mark};
 use crate::engine::clock::{Clock, Time};
 use crate::engine::driver::Request;
-use crate::engine::sessions::{Report, Session};
+use crate::engine::sessions::{Farewell, Newcomer, Report, Session};
 use crate::engine::{Counts, Engine, EngineConfig, Refused, SubmissionKey};
 
 /// What happens before everybody behaves and all is to come to rest.
@@ -135,6 +136,8 @@ impl<'a> World<'a> {
             780..810 => self.join(),
             810..820 => self.leave(),
             820..835 => self.fall_asleep_or_wake(),
+            940..955 => self.resize(),
+            955..960 => self.say_goodbye(),
             835..900 => self.pass_time(),
             900..910 => self.set_the_wall_clock(),
             910..920 => self.disk_is_full = !self.disk_is_full,
@@ -193,6 +196,11 @@ impl World<'_> {
         let now = self.time.wall();
         let later = SignedDuration::from_millis(random.i64(-5_000..20_000));
         let languages = [Language::Js, Language::Wasm, Language::Wasi];
+        let surroundings = Surroundings {
+            place: if random.u32(0..6) == 0 { Place::Tab } else { Place::Auto },
+            engine: (random.u32(0..6) == 0).then_some(JsEngine::Quickjs),
+            reuse: false,
+        };
         let team = random.u32(0..4).to_string();
         NewTask {
             id: TaskId(Uuid::from_u128(self.tasks)),
@@ -206,6 +214,7 @@ impl World<'_> {
             args: Arguments { values: Json::null(), encoding: None },
             stdin: None,
             limits: Limits { timeout_ms: random.u64(1..30_000), ..Limits::default() },
+            surroundings,
             max_attempts: random.u32(1..4),
             priority: random.i32(-1..2),
             queue_bytes: 100,
@@ -298,20 +307,25 @@ impl World<'_> {
     fn join(&mut self) {
         if self.life.workers.len() < 4 {
             let slots = self.random.u32(0..4);
-            let languages = [Language::Js, Language::Wasm];
-            let some = Capabilities::of(&languages[..self.random.usize(0..3)]);
+            let some = [Capability::Js, Capability::Wasm];
+            let some = Capabilities::of(&some[..self.random.usize(0..3)]);
             let capabilities = if self.random.bool() { some } else { Capabilities::all() };
-            self.join_with(slots, capabilities);
+            let trust = if self.random.bool() { Trust::Tab } else { Trust::Joined };
+            self.join_with(slots, trust, capabilities);
         }
     }
 
-    fn join_with(&mut self, slots: u32, capabilities: Capabilities) {
+    fn join_with(&mut self, slots: u32, trust: Trust, capabilities: Capabilities) {
         self.workers += 1;
         let worker = WorkerId(Uuid::from_u128(self.workers));
+        // Small, so that it is full now and then when a worker sleeps.
         let (sender, inbox) = mpsc::channel(slots as usize * 2 + 2);
-        let ran_on = "elsewhere".to_owned();
-        let session = Session { trust: Trust::Joined, ran_on, inbox: sender, task: None };
-        if self.life.request(Request::Join { worker, session, slots, capabilities }) {
+        let name = "elsewhere".to_owned();
+        let newcomer = Newcomer { name, kind: WorkerKind::Other, trust, slots, capabilities };
+        let session = Box::new(Session::new(newcomer, sender, None, self.time.wall()));
+        let (reply, _) = oneshot::channel();
+        self.oracle.met(worker, trust);
+        if self.life.request(Request::Join { worker, session, reply }) {
             self.life.workers.push(Worker::new(worker, slots, inbox));
         }
     }
@@ -319,8 +333,33 @@ impl World<'_> {
     fn leave(&mut self) {
         if let Some(which) = self.some_worker() {
             let worker = self.life.workers.remove(which);
-            self.life.request(Request::Leave { worker: worker.id });
+            // What it has said is heard before, or not at all.
+            self.wire.retain(|report| report.worker != worker.id);
+            let farewell = Farewell::Left("it has gone".to_owned());
+            self.life.hear(Report::left(worker.id, farewell));
         }
+    }
+
+    /// It says how many slots it has, or is told; the frames that tell it arrive in order.
+    fn resize(&mut self) {
+        let Some(which) = self.some_worker() else { return };
+        let slots = self.random.u32(0..4);
+        let worker = self.life.workers[which].id;
+        if self.random.bool() {
+            let (reply, _) = oneshot::channel();
+            self.life.request(Request::Resize { worker, slots, reply });
+        } else {
+            self.life.workers[which].offers(slots);
+            self.wire.push(Report::of(worker, vec![slots_frame(slots)]));
+        }
+    }
+
+    fn say_goodbye(&mut self) {
+        let Some(which) = self.some_worker() else { return };
+        let worker = self.life.workers[which].id;
+        self.oracle.says_goodbye(worker);
+        let goodbye = WorkerToServer::Goodbye(frame::Goodbye {});
+        self.wire.push(Report::of(worker, vec![goodbye]));
     }
 
     fn fall_asleep_or_wake(&mut self) {
@@ -491,7 +530,8 @@ impl World<'_> {
             self.turn();
             // Every now and then: a bad one may have been closed, or hold all it can.
             if round % 20 == 0 {
-                self.join_with(3, Capabilities::all());
+                self.join_with(3, Trust::Joined, Capabilities::all());
+                self.join_with(3, Trust::Tab, Capabilities::all());
             }
             for worker in &mut self.life.workers {
                 worker.sleeps = false;
@@ -549,7 +589,7 @@ impl Life {
         let driver = async move {
             // A node that cannot take up what was left does not start.
             if driver.recover().await.is_ok() {
-                shared.count(&driver.scheduler);
+                shared.count(&driver.scheduler, 0);
                 recovered.store(true, Ordering::Relaxed);
                 driver.run().await;
             }
@@ -576,13 +616,19 @@ impl Life {
     }
 }
 
-/// The same said again, by whoever says it now: output bears its speaker's mark.
+/// The same said again, by whoever says it now: output bears its speaker's mark. What it said of
+/// itself nobody says in its place.
 fn copy(report: &Report, speaker: WorkerId) -> Report {
     let mut frames = report.frames.clone();
+    frames.retain(|frame| frame.attempt().is_some());
     for frame in &mut frames {
-        if let WorkerToServer::Log { task, attempt, text, .. } = frame {
+        if let WorkerToServer::Log(frame::Log { task, attempt, text, .. }) = frame {
             *text = mark(&speaker.to_string(), *task, *attempt);
         }
     }
-    Report { worker: speaker, frames }
+    Report::of(speaker, frames)
+}
+
+fn slots_frame(slots: u32) -> WorkerToServer {
+    WorkerToServer::Slots(frame::Slots { slots })
 }
