@@ -80,6 +80,11 @@ pub struct Wishes {
     #[arg(long, value_name = "TIME", env = "RUNABOUT_KEEP", value_parser = units::age)]
     #[serde(default, deserialize_with = "age")]
     pub keep: Option<u64>,
+    /// How often workers are asked whether they are there; one that leaves three pings unanswered is
+    /// taken for gone [default: 5s]
+    #[arg(long, value_name = "TIME", env = "RUNABOUT_PING_EVERY", value_parser = units::milliseconds)]
+    #[serde(default, deserialize_with = "milliseconds")]
+    pub ping_every: Option<u64>,
     /// Where traces are sent, over OTLP/HTTP: http://localhost:4318
     #[arg(long, value_name = "URL", env = "RUNABOUT_OTLP_ENDPOINT")]
     pub otlp_endpoint: Option<String>,
@@ -103,6 +108,7 @@ impl Wishes {
             fair_label: self.fair_label.or(fallback.fair_label),
             log_format: self.log_format.or(fallback.log_format),
             keep: self.keep.or(fallback.keep),
+            ping_every: self.ping_every.or(fallback.ping_every),
             otlp_endpoint: self.otlp_endpoint.or(fallback.otlp_endpoint),
         }
     }
@@ -207,7 +213,7 @@ mod tests {
             "listen = '127.0.0.1:0'\ndata = 'd'\nname = 'n'\nslots = 0\ntoken_file = 't'\n\
              allow_origin = ['http://a']\ntimeout_max = '5m'\nmemory_max = 1048576\n\
              memory_total = '2GiB'\nfair_label = 'team'\nlog_format = 'json'\n\
-             keep = '7d'\notlp_endpoint = 'http://localhost:4318'\n",
+             keep = '7d'\nping_every = '2s'\notlp_endpoint = 'http://localhost:4318'\n",
         )
         .expect("read");
         assert_eq!((wishes.slots, wishes.timeout_max), (Some(0), Some(300_000)));
@@ -216,7 +222,8 @@ mod tests {
         assert_eq!(wishes.log_format, Some(LogFormat::Json));
         assert_eq!(wishes.keep, Some(7 * 24 * 60 * 60 * 1_000));
         assert_eq!(wishes.otlp_endpoint.as_deref(), Some("http://localhost:4318"));
-        assert_eq!(keys().len(), 13, "a new setting belongs into this test too");
+        assert_eq!(wishes.ping_every, Some(2_000));
+        assert_eq!(keys().len(), 14, "a new setting belongs into this test too");
     }
 
     #[test]

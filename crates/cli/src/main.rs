@@ -11,8 +11,10 @@ mod output;
 mod problem;
 mod program;
 mod reference;
+mod signals;
 mod telemetry;
 mod units;
+mod wasm_types;
 
 use std::process::ExitCode;
 
@@ -37,6 +39,8 @@ enum Command {
     Call(commands::call::Call),
     Task(commands::task::Task),
     Schedule(commands::schedule::Schedule),
+    Join(commands::join::Join),
+    Types(commands::types::Types),
     Status(commands::status::Status),
     Backup(commands::backup::Backup),
     /// Prints the OpenAPI document of the node's HTTP interface
@@ -91,6 +95,8 @@ fn on_runtime(command: Command) -> anyhow::Result<Exit> {
             Command::Call(call) => call.execute().await,
             Command::Task(task) => task.execute().await,
             Command::Schedule(schedule) => schedule.execute().await,
+            Command::Join(join) => join.execute().await,
+            Command::Types(types) => types.execute().await,
             Command::Status(status) => status.execute().await,
             Command::Backup(backup) => backup.execute().await,
             Command::Openapi | Command::Errors | Command::Metrics | Command::HelpMarkdown => {

@@ -1,6 +1,6 @@
 //! Talks HTTP to a node: where it is, the token, and what its answers mean.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -48,20 +48,27 @@ impl Target {
             client = client.no_proxy();
         }
         let http = client.build().context("failed to prepare the HTTP client")?;
-        Ok(Node { http, base: self.node.clone(), token: self.token()? })
+        Ok(Node { http, base: self.node.clone(), token: read_token(self.token_file.as_deref())? })
     }
+}
 
-    fn token(&self) -> anyhow::Result<Option<String>> {
-        let from_variable = std::env::var("RUNABOUT_TOKEN").ok().filter(|token| !token.is_empty());
-        match (&self.token_file, from_variable) {
-            (Some(path), _) => {
-                let text = std::fs::read_to_string(path)
-                    .with_context(|| format!("failed to read the token from {}", path.display()))?;
-                Ok(Some(text.trim().to_owned()))
-            }
-            (None, token) => Ok(token),
-        }
+/// The token in a file, or in the variable RUNABOUT_TOKEN.
+pub fn read_token(path: Option<&Path>) -> anyhow::Result<Option<String>> {
+    if let Some(path) = path {
+        return token(path).map(Some);
     }
+    Ok(std::env::var("RUNABOUT_TOKEN").ok().filter(|token| !token.is_empty()))
+}
+
+/// The token in a file.
+pub fn token(path: &Path) -> anyhow::Result<String> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("failed to read the token from {}", path.display()))?;
+    let token = text.trim();
+    if token.is_empty() {
+        return Err(Failure::ours(format!("there is no token in {}", path.display())).into());
+    }
+    Ok(token.to_owned())
 }
 
 fn is_loopback(url: &Url) -> bool {
@@ -182,6 +189,16 @@ fn root_cause(error: &reqwest::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_is_trimmed_and_never_empty() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("token");
+        std::fs::write(&path, "secret\n").expect("written");
+        assert_eq!(token(&path).ok().as_deref(), Some("secret"));
+        std::fs::write(&path, "\n").expect("written");
+        assert!(token(&path).is_err());
+    }
 
     fn node(base: &str) -> Node {
         let base = Url::parse(base).expect("a URL");

@@ -3,6 +3,7 @@
 pub mod backup;
 pub mod call;
 pub mod deploy;
+pub mod join;
 mod limits;
 mod progress;
 pub mod run;
@@ -11,3 +12,4 @@ pub mod serve;
 pub mod status;
 mod stdin;
 pub mod task;
+pub mod types;

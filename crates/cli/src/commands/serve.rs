@@ -1,7 +1,7 @@
 //! `runabout serve`: a node. Gathers its settings, opens its port and hands over to the server.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -12,6 +12,8 @@ use tokio::net::TcpListener;
 
 use crate::config::{File, LogFormat, Wishes};
 use crate::exit::{Exit, Failure};
+use crate::node::token;
+use crate::signals::Signals;
 use crate::{output, telemetry};
 
 const DEFAULT_LISTEN: &str = "127.0.0.1:7878";
@@ -64,7 +66,7 @@ impl Serve {
             announce(format, &greeting);
             signals.next().await;
             announce(format, "stopping; a second signal ends the node at once");
-            tokio::spawn(end_at_once(signals));
+            tokio::spawn(signals.end_at_once());
         };
         let served = runabout_server::serve(settings, listener, shutdown).await;
         telemetry.finish().await;
@@ -93,6 +95,7 @@ fn settings(wishes: Wishes) -> anyhow::Result<Settings> {
         ("--timeout-max", maximum.timeout_ms),
         ("--memory-max", maximum.memory_bytes),
         ("--keep", wishes.keep.unwrap_or(u64::MAX)),
+        ("--ping-every", wishes.ping_every.unwrap_or(u64::MAX)),
     ];
     if let Some((flag, _)) = more_than_zero.iter().find(|(_, value)| *value == 0) {
         return Err(Failure::new(Exit::Usage, format!("{flag} must be more than 0")).into());
@@ -108,17 +111,8 @@ fn settings(wishes: Wishes) -> anyhow::Result<Settings> {
         fair_label: wishes.fair_label,
         keep: wishes.keep.map(Duration::from_millis),
         endpoints: Vec::new(),
+        ping_every: wishes.ping_every.map(Duration::from_millis),
     })
-}
-
-fn token(path: &Path) -> anyhow::Result<String> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("failed to read the token from {}", path.display()))?;
-    let token = text.trim();
-    if token.is_empty() {
-        return Err(Failure::ours(format!("there is no token in {}", path.display())).into());
-    }
-    Ok(token.to_owned())
 }
 
 /// One line: where the node is, what it has, what to try.
@@ -145,50 +139,6 @@ fn announce(format: LogFormat, line: &str) {
     }
 }
 
-/// The signals that end a node. They are listened for from the start, so that none is missed
-/// between two waits.
-struct Signals {
-    #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    #[cfg(unix)]
-    fn listen() -> std::io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let interrupt = signal(SignalKind::interrupt())?;
-        Ok(Self { interrupt, terminate: signal(SignalKind::terminate())? })
-    }
-
-    #[cfg(unix)]
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
-
-    #[cfg(not(unix))]
-    fn listen() -> std::io::Result<Self> {
-        Ok(Self {})
-    }
-
-    #[cfg(not(unix))]
-    async fn next(&mut self) {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
-}
-
-/// What is durable survives this: tasks that were running are tried again at the next start.
-async fn end_at_once(mut signals: Signals) {
-    signals.next().await;
-    std::process::exit(Exit::Failed.code().into());
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,16 +157,6 @@ mod tests {
         let config = command.get_arguments().find(|argument| argument.get_id() == "config");
         let help = config.and_then(|config| config.get_help()).map(ToString::to_string);
         assert!(help.is_some_and(|help| help.contains(DEFAULT_FILE)));
-    }
-
-    #[test]
-    fn a_token_is_trimmed_and_never_empty() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("token");
-        std::fs::write(&path, "secret\n").expect("written");
-        assert_eq!(token(&path).ok().as_deref(), Some("secret"));
-        std::fs::write(&path, "\n").expect("written");
-        assert!(token(&path).is_err());
     }
 
     #[test]
