@@ -4,10 +4,13 @@
 //! `cargo xtask fuzz` searches for such bytes with libFuzzer; the test in `tests/` tries the
 //! committed examples and small changes of them, with every other test.
 
+use std::fmt::Debug;
+
 use bytes::Bytes;
+use runabout_protocol::wire::{Frame, Heard};
 use runabout_protocol::{
     Checkpoint, Digest, FunctionName, FunctionVersion, Json, Limits, LimitsRequest, Manifest,
-    Outcome, ScheduleName, Task, TaskId, Usage,
+    Outcome, ScheduleName, ServerToWorker, Task, TaskId, Usage, WorkerToServer,
 };
 use runabout_sandbox::SourceLanguage;
 use runabout_server::parse;
@@ -25,6 +28,7 @@ pub struct Target {
 pub const TARGETS: &[Target] = &[
     Target { name: "cron", run: cron },
     Target { name: "endpoint", run: endpoint },
+    Target { name: "frames", run: frames },
     Target { name: "multipart", run: multipart },
     Target { name: "query", run: query },
     Target { name: "rule", run: rule },
@@ -85,6 +89,21 @@ fn cron(input: &[u8]) {
     let (zone, after, expression) = (line(), line(), line());
     let times = parse::cron(zone, after, expression);
     assert!(times.is_sorted_by(|a, b| a < b), "{zone} {after} {expression}: {times:?}");
+}
+
+/// A message of the worker protocol, in either direction.
+fn frames(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    parse::worker_frame(text);
+    frame_survives::<WorkerToServer>(text);
+    frame_survives::<ServerToWorker>(text);
+}
+
+/// What was read can be written, and is read again as the same.
+fn frame_survives<F: Frame + PartialEq + Debug>(text: &str) {
+    let Ok(Heard { frame: Some(frame), .. }) = F::read(text) else { return };
+    let again = F::read(&frame.text()).expect("what was written can be read");
+    assert_eq!(again.frame, Some(frame));
 }
 
 /// A line with the content type, then the body.

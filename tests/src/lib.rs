@@ -4,6 +4,7 @@
 pub mod crash;
 pub mod hostile;
 pub mod random;
+pub mod worker;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
