@@ -37,6 +37,11 @@ const CHECKED: HeaderValue = HeaderValue::from_static("no-cache");
 /// Its name changes whenever its content does.
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 
+/// What keeps the console for when the node is away. Its address stays while its content changes, and
+/// it answers for the page, which is not below it.
+const SERVICE_WORKER: &str = "assets/service-worker.js";
+const SERVICE_WORKER_ALLOWED: HeaderName = HeaderName::from_static("service-worker-allowed");
+
 const CROSS_ORIGIN_OPENER_POLICY: HeaderName =
     HeaderName::from_static("cross-origin-opener-policy");
 
@@ -79,7 +84,11 @@ async fn asset(
     let path = format!("assets/{path}");
     let bytes = file(&path).ok_or_else(|| unknown_path(&uri))?;
     let policy = if path.ends_with(".html") { FRAME_POLICY } else { POLICY };
-    let mut headers = headers(policy, IMMUTABLE);
+    let is_service_worker = path == SERVICE_WORKER;
+    let mut headers = headers(policy, if is_service_worker { CHECKED } else { IMMUTABLE });
+    if is_service_worker {
+        headers.insert(SERVICE_WORKER_ALLOWED, HeaderValue::from_static("/"));
+    }
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type(&path)));
     let compressed = accepts_gzip(&request).then(|| file(&format!("{path}.gz"))).flatten();
     if compressed.is_some() {

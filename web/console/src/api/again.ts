@@ -1,11 +1,12 @@
 // Runs a task once more: the same code, by its function or its artifact, with the same arguments.
 
+import { newKey } from "../text/key";
 import { artifacts, tasks } from "./node";
 import type { Task, TaskRequest } from "./schema";
 
 /** What a task was asked for, as far as its record tells. */
 export async function runAgain(task: Task): Promise<Task> {
-  const key = crypto.randomUUID();
+  const key = newKey();
   if (task.function) return tasks.submit({ ...shared(task), function: task.function }, key);
   const bytes = await artifacts.bytes(task.digest);
   if (task.language === "js") {

@@ -4,6 +4,7 @@
 import type { LogLine as SdkLine, RunReport, TaskHandle } from "runabout";
 
 import type { LogLine, Outcome, Task, TaskRequest, Usage } from "../api/schema";
+import { newKey } from "../text/key";
 import { isFinal } from "../text/outcome";
 import { thisTab } from "./this-tab.svelte";
 import type { Watched } from "./watched-task.svelte";
@@ -28,7 +29,7 @@ function recordOf(request: TaskRequest, id: string): Task {
     started_at: null,
     finished_at: null,
     worker: null,
-    trust: "tab",
+    trust: null,
     progress: null,
     outcome: null,
     usage: null,
@@ -37,7 +38,7 @@ function recordOf(request: TaskRequest, id: string): Task {
 
 /** A run that stays here: no node hears of it. */
 export class PrivateRun implements Watched {
-  readonly id = crypto.randomUUID();
+  readonly id = newKey();
   readonly kept = "this tab alone";
   task = $state.raw<Task | null>(null);
   lines = $state.raw<LogLine[]>([]);

@@ -30,6 +30,8 @@ async function open(browser, url, hash, options) {
   context.setDefaultTimeout(PATIENCE_MS);
   // A tab that works for the node would take tasks that a test wants to see elsewhere.
   await context.addInitScript((choice) => {
+    // The sandboxed frame has no storage.
+    if (window.origin === "null") return;
     if (localStorage.getItem("runabout.tab") === null) localStorage.setItem("runabout.tab", choice);
   }, tab);
   const page = await context.newPage();
