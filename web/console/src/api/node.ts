@@ -11,7 +11,7 @@ import type {
   Schedule,
   Task,
   TaskRequest,
-  WorkerReport,
+  Worker,
 } from "./schema";
 
 /** A page of a list. */
@@ -33,9 +33,9 @@ const segment = encodeURIComponent;
 
 export const node = {
   report: (signal?: AbortSignal) => askJson<NodeReport>("/v1/node", { signal }),
-  workers: (signal?: AbortSignal) => askJson<Page<WorkerReport>>("/v1/workers", { signal }),
+  workers: (signal?: AbortSignal) => askJson<Page<Worker>>("/v1/workers", { signal }),
   resize: (id: string, slots: number) =>
-    askJson<WorkerReport>(`/v1/workers/${segment(id)}`, { method: "PATCH", json: { slots } }),
+    askJson<Worker>(`/v1/workers/${segment(id)}`, { method: "PATCH", json: { slots } }),
   metrics: async (signal?: AbortSignal) => (await ask("/metrics", { signal })).text(),
   /** Throws what keeps it from taking work. */
   ready: (signal?: AbortSignal) => ask("/readyz", { signal }),

@@ -7,7 +7,7 @@ import { follow } from "../api/events";
 export const REFRESH_MS = 700;
 
 class Happenings {
-  /** Grows whenever a task stands elsewhere, ends or goes. */
+  /** Grows whenever a task stands elsewhere, ends or goes, and when a worker comes, changes or goes. */
   count = $state(0);
   isLive = $state(false);
 
@@ -45,7 +45,7 @@ class Happenings {
         if (isOpen) this.#tell();
       },
     };
-    void follow("/v1/events?only=state,outcome,deleted", listening, this.#abort.signal);
+    void follow("/v1/events?only=state,outcome,deleted,worker", listening, this.#abort.signal);
   }
 
   #close() {

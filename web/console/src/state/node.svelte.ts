@@ -5,7 +5,7 @@ import { Refused } from "../api/ask";
 import { access } from "../api/access.svelte";
 import { type Counted, type Rates, ratesBetween, readMetrics } from "../api/metrics";
 import { node as api } from "../api/node";
-import type { NodeReport, WorkerReport } from "../api/schema";
+import type { NodeReport, Worker } from "../api/schema";
 
 const EVERY_MS = 2_000;
 /** Five minutes. */
@@ -25,7 +25,7 @@ export interface Sample extends Rates {
 class NodeState {
   link = $state<Link>("connecting");
   report = $state.raw<NodeReport | null>(null);
-  workers = $state.raw<WorkerReport[]>([]);
+  workers = $state.raw<Worker[]>([]);
   counted = $state.raw<Counted | null>(null);
   samples = $state.raw<Sample[]>([]);
   /** What keeps it from taking work, in its own words. */
