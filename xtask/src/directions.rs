@@ -61,6 +61,11 @@ const RULES: &[Rule] = &[
         others: Others::AllBut(FOR_APPLICATIONS),
     },
     Rule {
+        package: "runabout-documents",
+        ours: Ours::These(&[]),
+        others: Others::AllBut(FOR_APPLICATIONS),
+    },
+    Rule {
         package: "runabout-sandbox",
         ours: Ours::These(&["runabout-protocol"]),
         others: Others::AllBut(FOR_APPLICATIONS),
@@ -73,6 +78,7 @@ const RULES: &[Rule] = &[
     Rule {
         package: "runabout-server",
         ours: Ours::These(&[
+            "runabout-documents",
             "runabout-protocol",
             "runabout-sandbox",
             "runabout-scheduler",
