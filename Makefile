@@ -18,7 +18,7 @@ CONSOLE_SOURCES := docs/openapi.json docs/errors.md crates/sandbox/prelude/prelu
 	$(shell find web/sdk web/console -type f -not -path '*/node_modules/*' -not -path '*/dist/*' \
 		-not -path '*/generated/*' -not -path '*/tests/*' -not -name schema.d.ts)
 
-.PHONY: help serve stop test fuzz hostile crash bench web guests clean require cargo-deny
+.PHONY: help serve article stop test fuzz hostile crash bench web guests clean require cargo-deny
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -29,6 +29,11 @@ serve: require node_modules/.package-lock.json $(CONSOLE) ## Build everything, s
 	cargo xtask guests --if-stale
 	cargo build --release --workspace
 	@node scripts/serve.mjs --binary $(RUNABOUT) --port $(PORT) --data $(DATA)
+
+article: require node_modules/.package-lock.json ## Build everything, start a node with the article that everybody reads
+	cargo xtask guests --if-stale
+	cargo build --release --workspace
+	@node examples/article/start.mjs --binary $(RUNABOUT) --port $(PORT) --data $(DATA)
 
 stop: ## Stop the node that serve started
 	@node scripts/stop.mjs --data $(DATA)

@@ -6,21 +6,22 @@ import { writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
+import { article } from "./article/measure.mjs";
 import { calls } from "./calls/measure.mjs";
 import { queue } from "./queue/measure.mjs";
 import { page } from "./report.mjs";
 import { stopAll } from "./servers.mjs";
 
 const RESULTS = fileURLToPath(new URL("RESULTS.md", import.meta.url));
-const SECTIONS = { calls, queue };
+const SECTIONS = { calls, queue, article };
 
 const HELP = `usage: make bench [OPTIONS="..."]
 
   --runabout FILE   the binary to measure
-  --only NAME       measure calls or queue alone; prints, and leaves bench/RESULTS.md as it is
+  --only NAME       measure calls, queue or article alone; prints, and leaves bench/RESULTS.md as it is
   --rounds N        rounds of calls, each of which measures everybody once (5)
   --seconds N       how long calls are measured in a round (3)
-  --quick           one short round of the queue, for development; writes nothing either
+  --quick           short rounds of the queue and the article, for development; writes nothing either
   --dry             print the page, and leave bench/RESULTS.md as it is
 `;
 
@@ -79,7 +80,7 @@ function versions() {
     firstLine(options.runabout, ["--version"]),
     firstLine(npm(".bin/deno"), ["--version"]),
     firstLine(npm(".bin/workerd"), ["--version"]),
-    ...["bullmq", "ioredis", "undici"].map(packaged),
+    ...["bullmq", "express", "ioredis", "undici"].map(packaged),
     `redis ${redis}`,
     `Node.js ${process.versions.node}`,
   ];

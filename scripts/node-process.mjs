@@ -63,10 +63,11 @@ export async function isHealthy(url) {
  *
  * @throws {Error} with the end of its log, if it ends or never answers
  */
-export async function start({ binary, port, data }) {
+export async function start({ binary, port, data, flags = [] }) {
   mkdirSync(data, { recursive: true });
   const log = openSync(logPath(data), "w");
-  const child = spawn(binary, ["serve", "--listen", `127.0.0.1:${port}`, "--data", data], {
+  const listen = ["serve", "--listen", `127.0.0.1:${port}`, "--data", data];
+  const child = spawn(binary, [...listen, ...flags], {
     detached: true,
     stdio: ["ignore", log, log],
   });

@@ -7,6 +7,7 @@
 use std::fmt::Debug;
 
 use bytes::Bytes;
+use runabout_documents::Merged;
 use runabout_protocol::wire::{Frame, Heard};
 use runabout_protocol::{
     Checkpoint, Digest, FunctionName, FunctionVersion, Json, Limits, LimitsRequest, Manifest,
@@ -29,6 +30,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "cron", run: cron },
     Target { name: "endpoint", run: endpoint },
     Target { name: "frames", run: frames },
+    Target { name: "merge", run: merge },
     Target { name: "multipart", run: multipart },
     Target { name: "query", run: query },
     Target { name: "rule", run: rule },
@@ -104,6 +106,30 @@ fn frame_survives<F: Frame + PartialEq + Debug>(text: &str) {
     let Ok(Heard { frame: Some(frame), .. }) = F::read(text) else { return };
     let again = F::read(&frame.text()).expect("what was written can be read");
     assert_eq!(again.frame, Some(frame));
+}
+
+/// Three texts with a NUL between them: a base, and what two have made of it.
+fn merge(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let mut texts = text.splitn(3, '\0');
+    let mut text = || texts.next().unwrap_or_default();
+    let (base, current, yours) = (text(), text(), text());
+    let merged = runabout_documents::merge(base, current, yours);
+    match (&merged, runabout_documents::merge(base, yours, current)) {
+        (Merged::Clean(one), Merged::Clean(other)) => assert_eq!(*one, other),
+        (Merged::Conflicts(one), Merged::Conflicts(other)) => assert_eq!(one.len(), other.len()),
+        (one, other) => panic!("it depends on who was first: {one:?}, {other:?}"),
+    }
+    if current == base {
+        assert_eq!(merged, Merged::Clean(yours.to_owned()));
+    }
+    // Whatever it says, it is about lines that are there.
+    if let Merged::Conflicts(places) = merged {
+        for place in places {
+            assert!(base.contains(&place.base.text) && yours.contains(&place.yours.text));
+        }
+    }
+    drop(runabout_documents::difference(base, yours));
 }
 
 /// A line with the content type, then the body.

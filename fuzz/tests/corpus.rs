@@ -74,6 +74,8 @@ fn every_target_is_held() {
     let held = [
         "cron",
         "endpoint",
+        "frames",
+        "merge",
         "multipart",
         "query",
         "rule",
@@ -93,6 +95,16 @@ fn cron_holds() {
 #[test]
 fn endpoint_holds() {
     hold("endpoint");
+}
+
+#[test]
+fn frames_holds() {
+    hold("frames");
+}
+
+#[test]
+fn merge_holds() {
+    hold("merge");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Starts the real binary on a free port and talks to it, for the tests in `tests/`. Build it
 //! first: `cargo build --release -p runabout-cli`; `cargo xtask check` does.
 
+pub mod article;
 pub mod crash;
 pub mod hostile;
 pub mod random;

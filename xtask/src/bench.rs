@@ -10,7 +10,7 @@ use crate::programs::{self, command, install_from_debian, runabout, succeeds};
 pub fn run(options: &[String]) -> Result<()> {
     let runabout = runabout()?;
     // Each is also the name of its Debian package.
-    for program in ["wrk", "redis-server"] {
+    for program in ["wrk", "redis-server", "nginx"] {
         if !succeeds(command("sh").args(["-c", &format!("command -v {program}")])) {
             install_from_debian(&[program])?;
         }

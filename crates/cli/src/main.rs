@@ -41,6 +41,7 @@ enum Command {
     Schedule(commands::schedule::Schedule),
     Join(commands::join::Join),
     Types(commands::types::Types),
+    Document(commands::document::Document),
     Status(commands::status::Status),
     Backup(commands::backup::Backup),
     /// Prints the OpenAPI document of the node's HTTP interface
@@ -97,6 +98,7 @@ fn on_runtime(command: Command) -> anyhow::Result<Exit> {
             Command::Schedule(schedule) => schedule.execute().await,
             Command::Join(join) => join.execute().await,
             Command::Types(types) => types.execute().await,
+            Command::Document(document) => document.execute().await,
             Command::Status(status) => status.execute().await,
             Command::Backup(backup) => backup.execute().await,
             Command::Openapi | Command::Errors | Command::Metrics | Command::HelpMarkdown => {

@@ -2,7 +2,9 @@
 //! through one writer a document and are answered when they are durable; edits made from an older
 //! revision are merged three ways. Knows nothing of HTTP.
 
+mod backup;
 mod current;
+mod difference;
 mod disk;
 mod document;
 mod error;
@@ -21,7 +23,9 @@ mod turn;
 mod watch;
 mod writer;
 
+pub use backup::{Copied, backup};
 pub use current::{Current, Form};
+pub use difference::difference;
 pub use error::Error;
 pub use media::MediaType;
 pub use merge::{Collision, Lines, Merged, merge};

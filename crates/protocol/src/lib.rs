@@ -2,6 +2,7 @@
 //! limits, outcomes, events and worker frames. Owns their shapes and their JSON; does no I/O, reads no
 //! clock, decides nothing.
 
+mod document;
 mod endpoint;
 mod event;
 pub mod frame;
@@ -18,6 +19,7 @@ mod value;
 pub mod wire;
 mod worker;
 
+pub use document::{Document, DocumentChange, DocumentDeletedEvent, DocumentRevision};
 pub use endpoint::{ComputeMode, ComputeRequest, EndpointMethod, EndpointRequest};
 pub use event::{
     DeletedEvent, LogEvent, OutcomeEvent, ProgressEvent, ResetEvent, ResetReason, StateEvent,

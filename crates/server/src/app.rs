@@ -5,15 +5,17 @@ use std::sync::Arc;
 
 use axum::http::HeaderValue;
 use bytes::Bytes;
+use runabout_documents::Documents;
 use runabout_protocol::{Digest, NodeId};
 use runabout_sandbox::{Program, Sandbox};
-use runabout_store::Store;
+use runabout_store::{Health, Store};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::body::Intake;
 use crate::calls::Gate;
 use crate::codes::Code;
+use crate::compute::Computes;
 use crate::deployed::Functions;
 use crate::endpoints::Endpoints;
 use crate::engine::Engine;
@@ -26,6 +28,9 @@ use crate::workers::Workers;
 /// Requests that wait for a task's end at once. Further ones do not wait: they are answered with the
 /// task as it is, and with `Retry-After`.
 const WAITS_MAX: usize = 10_000;
+
+/// Streams of documents' events at once; more hear 503.
+const DOCUMENT_STREAMS_MAX: usize = 2_048;
 
 /// A running node's parts; cheap to clone.
 #[derive(Clone)]
@@ -49,6 +54,12 @@ pub struct Parts {
     pub endpoints: Endpoints,
     /// What hands in tasks by the clock.
     pub schedules: Schedules,
+    /// Plain files with revisions.
+    pub documents: Documents,
+    /// Computations on the way to documents.
+    pub computes: Computes,
+    /// Bounds on streams of documents' events.
+    pub document_streams: Arc<Semaphore>,
     /// Bounds on calls.
     pub gate: Gate,
     /// Bounds on bodies.
@@ -87,6 +98,16 @@ impl App {
         WAITS_MAX - self.waits.available_permits()
     }
 
+    /// Streams of documents' events that are open.
+    pub fn document_streams(&self) -> usize {
+        DOCUMENT_STREAMS_MAX - self.document_streams.available_permits()
+    }
+
+    /// Whether everything that is to be kept can be written.
+    pub fn is_writable(&self) -> bool {
+        self.store.health() == Health::Working && self.documents.failed().is_none()
+    }
+
     /// Wires a node's parts.
     #[expect(clippy::too_many_arguments, reason = "each part once, and only here")]
     pub fn new(
@@ -97,6 +118,7 @@ impl App {
         functions: Functions,
         endpoints: Endpoints,
         schedules: Schedules,
+        documents: Documents,
         stopping: CancellationToken,
     ) -> Self {
         Self(Arc::new(Parts {
@@ -108,6 +130,9 @@ impl App {
             functions,
             endpoints,
             schedules,
+            documents,
+            computes: Computes::default(),
+            document_streams: Arc::new(Semaphore::new(DOCUMENT_STREAMS_MAX)),
             gate: Gate::default(),
             intake: Intake::default(),
             examiner: Examiner::default(),

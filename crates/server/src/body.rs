@@ -21,6 +21,9 @@ pub const ARGS_BYTES_MAX: usize = 6 << 20;
 /// The most a task request may have: its source may double when it is written as JSON.
 pub const TASK_BODY_BYTES_MAX: usize = 2 * ARTIFACT_BYTES_MAX + 2 * ARGS_BYTES_MAX;
 
+/// The most a document may have.
+pub const DOCUMENT_BYTES_MAX: usize = 4 << 20;
+
 /// The most a schedule may have; larger code is deployed, and named.
 pub const SCHEDULE_BODY_BYTES_MAX: usize = 256 << 10;
 

@@ -89,8 +89,8 @@ codes! {
         "The arguments are JSON, but not an array",
         "Wrap them: `[34]`, not `34`.";
     InvalidName = "invalid_name", 400,
-        "That cannot be the name of a function or a schedule",
-        "Use 1 to 64 letters, digits, dots, dashes and underscores, beginning with neither a dot nor a dash.";
+        "That cannot be the name of a function, a schedule or a document",
+        "Use 1 to 64 letters, digits, dots, dashes and underscores, beginning with neither a dot nor a dash; a document's name has no dot.";
     InvalidDigest = "invalid_digest", 400,
         "That is no digest",
         "Write `sha256:` and 64 lower-case hex digits.";
@@ -124,6 +124,12 @@ codes! {
     ScheduleNotFound = "schedule_not_found", 404,
         "There is no schedule of that name",
         "`GET /v1/schedules` lists those there are; `PUT /v1/schedules/{name}` makes one.";
+    DocumentNotFound = "document_not_found", 404,
+        "There is no document of that name",
+        "`GET /v1/documents` lists those there are; `PUT /v1/documents/{name}` makes one.";
+    RevisionNotFound = "revision_not_found", 404,
+        "The document has no such revision, or it is not kept any more",
+        "`oldest` and `newest` are the first and the last there are.";
     ArtifactMissing = "artifact_missing", 404,
         "The node does not have that artifact",
         "`PUT /v1/artifacts/{digest}` once, then ask again.";
@@ -139,15 +145,30 @@ codes! {
     TaskFinished = "task_finished", 409,
         "The task has ended, so it cannot be cancelled",
         "`GET /v1/tasks/{id}` tells how it ended.";
+    EditConflict = "edit_conflict", 409,
+        "The edit and a later one have changed the same words",
+        "`base`, `current` and `yours` are the texts and `conflicts` the places: join them, and send the result with `current.revision` as its base.";
+    DocumentChangedByHand = "document_changed_by_hand", 409,
+        "The document's file was changed by hand to something that cannot be a document",
+        "Mend the file in the node's data directory, or remove it; reads go on.";
     SubmissionDeleted = "submission_deleted", 410,
         "The submission of this idempotency key was done, and its tasks have been deleted since",
         "Use a new key to do it once more.";
+    RevisionChanged = "revision_changed", 412,
+        "The document is not at the revision that the request names",
+        "`current` is the newest: get it, and try again from there; or send an edit, which is merged.";
     BodyTooLarge = "body_too_large", 413,
         "The body, or a part of it, is too large",
         "`limit_bytes` is the most it may have.";
     UnsupportedMediaType = "unsupported_media_type", 415,
         "The node does not take this type of content here",
         "The detail lists what it takes.";
+    NotUtf8 = "not_utf8", 415,
+        "The text is not UTF-8",
+        "Send UTF-8; the detail says which byte is wrong.";
+    RangeNotSatisfiable = "range_not_satisfiable", 416,
+        "The range lies beyond the end",
+        "`Content-Range` tells the size.";
     IdempotencyKeyReused = "idempotency_key_reused", 422,
         "The idempotency key was used for another submission",
         "Use a new key for each submission, and the same one only to send it again.";
@@ -202,11 +223,17 @@ codes! {
     UpgradeRequired = "upgrade_required", 426,
         "That path speaks WebSocket only",
         "Connect with a WebSocket client; docs/workers.md has the protocol.";
+    ConditionRequired = "condition_required", 428,
+        "Replacing a document needs to say which revision it replaces",
+        "Send `If-Match` with its ETag, or `If-None-Match: *` to make a new one.";
     QueueFull = "queue_full", 429,
         "The queue of tasks is full",
         "Try again after `Retry-After` seconds.";
     TooManySchedules = "too_many_schedules", 429,
         "The node has as many schedules as it takes",
+        "Delete one that is not needed any more.";
+    TooManyDocuments = "too_many_documents", 429,
+        "The node has as many documents, or as much text, as it takes",
         "Delete one that is not needed any more.";
     InternalError = "internal_error", 500,
         "The node failed at its part",

@@ -198,6 +198,15 @@ async fn what_is_wrong_is_said() {
             r#"{"cron":"@daily","task":{"source":"1","limits":{"timeout_ms":99999999999}}}"#,
             "422 limit_above_maximum field=task.limits.timeout_ms",
         ),
+        ("GET /v1/documents/none", "", "404 document_not_found"),
+        ("GET /v1/documents/a.b", "", "400 invalid_name"),
+        ("GET /v1/documents?limit=0", "", "400 invalid_field field=limit"),
+        ("GET /v1/documents/none/revisions", "", "404 document_not_found"),
+        ("GET /v1/documents/none/revisions/x", "", "400 invalid_field field=revision"),
+        ("GET /v1/documents/none/events", "", "404 document_not_found"),
+        ("DELETE /v1/documents/none", "", "404 document_not_found"),
+        ("POST /v1/documents/none?base=1", "", "404 document_not_found"),
+        ("PUT /v1/documents/none", "{}", "428 condition_required"),
         ("GET /v1/artifacts/x", "", "400 invalid_digest"),
         (&format!("GET /v1/artifacts/{digest}"), "", "404 artifact_missing"),
         (&format!("POST /v1/artifacts/{digest}/call"), "[]", "404 artifact_missing"),
@@ -367,6 +376,7 @@ async fn pages_and_probes_answer() {
         ("/v1/workers", "application/json"),
         ("/v1/functions", "application/json"),
         ("/v1/schedules", "application/json"),
+        ("/v1/documents", "application/json"),
     ] {
         let answer = node.ask(&format!("GET {path}"), "", "").await;
         assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.body);

@@ -255,7 +255,16 @@ fn is_open_navigation<B>(request: &Request<B>) -> bool {
     matches!(*request.method(), Method::GET | Method::HEAD)
         && is("sec-fetch-mode", b"navigate")
         && is("sec-fetch-dest", b"document")
-        && (path == "/" || path == "/docs" || path.starts_with("/docs/") || !is_reserved(path))
+        && (path == "/"
+            || path == "/docs"
+            || path.starts_with("/docs/")
+            || is_document(path)
+            || !is_reserved(path))
+}
+
+/// A document itself, which can do nothing in the browser, and not what is told of it.
+fn is_document(path: &str) -> bool {
+    path.strip_prefix("/v1/documents/").is_some_and(|name| !name.contains('/'))
 }
 
 #[cfg(test)]

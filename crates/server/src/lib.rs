@@ -5,9 +5,11 @@ mod app;
 mod body;
 mod calls;
 mod codes;
+mod compute;
 #[cfg(test)]
 mod contract;
 mod deployed;
+mod documents;
 mod endpoints;
 mod engine;
 mod events;
@@ -50,6 +52,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 pub use codes::{ErrorCode, markdown as errors_markdown};
+pub use documents::FOLDER as DOCUMENTS_FOLDER;
 pub use endpoints::{InvalidEndpoint, Misfit, check as check_endpoints};
 pub use guards::InvalidOrigin;
 pub use identity::FILE as IDENTITY_FILE;
@@ -152,6 +155,9 @@ pub enum Error {
     /// The data directory cannot be used.
     #[error(transparent)]
     Store(#[from] runabout_store::Error),
+    /// The documents cannot be used.
+    #[error(transparent)]
+    Documents(#[from] runabout_documents::Error),
     /// The node's id cannot be read or written.
     #[error("failed to keep the node's id in {path}: {source}")]
     Identity {
@@ -212,6 +218,8 @@ pub async fn serve(
         tracing::debug!(took = ?began.elapsed(), "what ran was put back");
     }
     node.app.workers.end().await;
+    let documents = node.app.documents.clone();
+    spawn_blocking(move || documents.close()).await?;
     node.upkeep.abort();
     listened.map_err(Error::Listen)
 }
@@ -238,6 +246,7 @@ async fn start(settings: Settings, listen: SocketAddr) -> Result<Started, Error>
     let data_dir = settings.data_dir;
     let mut sandbox = runabout_sandbox::Config::for_this_machine();
     let compiled = data_dir.join("compiled");
+    let documents_dir = data_dir.join(documents::FOLDER);
     sandbox.cache_dir = Some(compiled.clone());
     sandbox.maximum = settings.maximum.unwrap_or(sandbox.maximum);
     sandbox.memory_total_bytes = settings.memory_total_bytes.unwrap_or(sandbox.memory_total_bytes);
@@ -251,6 +260,7 @@ async fn start(settings: Settings, listen: SocketAddr) -> Result<Started, Error>
     let (engine, engine_task) =
         engine::start(config, Arc::new(store.clone()), sandbox.clone()).await?;
     let node = Node { id, name, name_header };
+    let documents = documents::open(documents_dir, Arc::clone(engine.events())).await?;
     let (schedules, inbox) = schedules::channel();
     let stopping = CancellationToken::new();
     let app = App::new(
@@ -261,6 +271,7 @@ async fn start(settings: Settings, listen: SocketAddr) -> Result<Started, Error>
         functions,
         endpoints,
         schedules,
+        documents,
         stopping,
     );
     let schedules_task = schedules::start(app.clone(), inbox).await?;

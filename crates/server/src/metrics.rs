@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use runabout_documents::Counted;
 use runabout_protocol::{Outcome, Usage};
 use runabout_scheduler::Write as Decision;
 
@@ -130,6 +131,23 @@ metrics! {
         "Streams of events that had to begin anew";
     EVENT_BYTES = "runabout_event_ring_bytes", GAUGE, "",
         "What is kept for streams of events to go on from, roughly";
+    DOCUMENT_READS = "runabout_document_reads_total", COUNTER, "",
+        "Times a document was read, those included that had not changed";
+    DOCUMENT_REVISIONS = "runabout_document_revisions_total", COUNTER, "",
+        "Revisions of documents that were accepted";
+    DOCUMENT_MERGES = "runabout_document_merges_total", COUNTER, "",
+        "Edits of documents that were merged with later ones";
+    DOCUMENT_CONFLICTS = "runabout_document_conflicts_total", COUNTER, "",
+        "Edits of documents that could not be";
+    DOCUMENT_SYNCS = "runabout_document_syncs_total", COUNTER, "",
+        "Files and folders synced to the disk for documents";
+    DOCUMENTS = "runabout_documents", GAUGE, "", "Documents that there are";
+    DOCUMENT_BYTES = "runabout_documents_memory_bytes", GAUGE, "",
+        "What documents take in memory, compressed forms included";
+    COMPUTE_WAITING = "runabout_compute_waiting", GAUGE, "",
+        "Requests that wait for a shared computation";
+    DOCUMENT_STREAMS = "runabout_document_event_streams", GAUGE, "",
+        "Streams of documents' events that are open";
     BUILD = "runabout_build_info", GAUGE, "version", "Always 1; the label tells the version";
     RESIDENT_BYTES = "process_resident_memory_bytes", GAUGE, "",
         "Memory of the process that is in RAM (Linux)";
@@ -343,8 +361,13 @@ pub struct Metrics {
     run_seconds: Histogram,
     run_bytes: Histogram,
     sandbox_starts: Counter,
+    document_reads: Counter,
+    counters: [(Counter, Count); 4],
     gauges: Vec<(Gauge, Reading)>,
 }
+
+/// What a counter shows that counts elsewhere.
+type Count = fn(&Counted) -> u64;
 
 /// What a gauge shows, if it is known.
 type Reading = fn(&Moment) -> Option<u64>;
@@ -357,6 +380,10 @@ pub struct Moment {
     waits: usize,
     events: Load,
     is_writable: bool,
+    documents: (usize, usize),
+    document_streams: usize,
+    compute_waiting: usize,
+    counted: Counted,
 }
 
 impl Moment {
@@ -368,7 +395,11 @@ impl Moment {
             sandbox_bytes: app.sandbox.memory_used_bytes(),
             waits: app.waiting(),
             events: app.engine.events().load(),
-            is_writable: app.store.health() == runabout_store::Health::Working,
+            is_writable: app.is_writable(),
+            documents: app.documents.load(),
+            document_streams: app.document_streams(),
+            compute_waiting: app.computes.waiting(),
+            counted: app.documents.counted(),
         }
     }
 }
@@ -380,7 +411,7 @@ impl Metrics {
         for what in crate::janitor::REMOVES {
             cleared_up(what).increment(0);
         }
-        let gauges: [(_, Reading); 13] = [
+        let gauges: [(_, Reading); 17] = [
             (CALLS_RUNNING, |it| Some(it.calls.0 as u64)),
             (CALLS_WAITING, |it| Some(it.calls.1 as u64)),
             (TASKS_QUEUED, |it| Some(it.counts.queued)),
@@ -392,10 +423,22 @@ impl Metrics {
             (WAITS, |it| Some(it.waits as u64)),
             (EVENT_STREAMS, |it| Some(it.events.streams as u64)),
             (EVENT_BYTES, |it| Some(it.events.bytes as u64)),
+            (DOCUMENTS, |it| Some(it.documents.0 as u64)),
+            (DOCUMENT_BYTES, |it| Some(it.documents.1 as u64)),
+            (COMPUTE_WAITING, |it| Some(it.compute_waiting as u64)),
+            (DOCUMENT_STREAMS, |it| Some(it.document_streams as u64)),
             (RESIDENT_BYTES, |_| resident_bytes()),
             (OPEN_FDS, |_| open_fds()),
         ];
+        let counters: [(_, Count); 4] = [
+            (DOCUMENT_REVISIONS, |it| it.revisions),
+            (DOCUMENT_MERGES, |it| it.merges),
+            (DOCUMENT_CONFLICTS, |it| it.conflicts),
+            (DOCUMENT_SYNCS, |it| it.syncs),
+        ];
         Self {
+            document_reads: metrics::counter!(DOCUMENT_READS),
+            counters: counters.map(|(name, count)| (metrics::counter!(name), count)),
             calls: Outcomes::new(CALLS),
             call_seconds: metrics::histogram!(CALL_SECONDS),
             run_seconds: metrics::histogram!(RUN_SECONDS),
@@ -403,6 +446,11 @@ impl Metrics {
             sandbox_starts: sandbox_starts(),
             gauges: gauges.map(|(name, value)| (metrics::gauge!(name), value)).into(),
         }
+    }
+
+    /// Counts a document that is read.
+    pub fn document_read(&self) {
+        self.document_reads.increment(1);
     }
 
     /// Counts a call that is about to run.
@@ -426,6 +474,9 @@ impl Metrics {
             if let Some(value) = value(moment) {
                 gauge.set(float(value));
             }
+        }
+        for (counter, count) in &self.counters {
+            counter.absolute(count(&moment.counted));
         }
         handle().map(PrometheusHandle::render).unwrap_or_default()
     }

@@ -222,7 +222,8 @@ pub fn stopping() -> Problem {
     Problem::new(Code::Stopping, "the node is stopping and takes nothing new").retry_after(5)
 }
 
-fn storage_full() -> Problem {
+/// There is no room on the disk.
+pub fn storage_full() -> Problem {
     Problem::new(Code::StorageFull, "the disk is full: nothing was accepted, reads go on")
 }
 
@@ -233,4 +234,12 @@ pub fn storage_failed(cause: &str) -> Problem {
         Code::StorageFailed,
         "writing to the disk failed: nothing was accepted, reads go on",
     )
+}
+
+/// A document can only be read; `cause` is the node's own affair and only logged.
+pub fn document_read_only(cause: &str) -> Problem {
+    tracing::error!(cause, "a document is read-only");
+    let detail =
+        "a write to the disk has failed: the document is read-only until the node is started again";
+    Problem::new(Code::StorageFailed, detail)
 }

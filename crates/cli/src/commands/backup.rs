@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use runabout_documents::Copied as Documents;
 use runabout_store::{Copied, Error};
 use serde_json::json;
 
@@ -42,19 +43,42 @@ impl Backup {
         let shown = bar.clone();
         let (from, to) = (data.clone(), directory.clone());
         let copied = tokio::task::spawn_blocking(move || {
-            runabout_store::backup(&from, &to, &[runabout_server::IDENTITY_FILE], move |progress| {
-                shown.set_length(progress.bytes_expected);
-                shown.set_position(progress.bytes.min(progress.bytes_expected));
+            let store = runabout_store::backup(
+                &from,
+                &to,
+                &[runabout_server::IDENTITY_FILE],
+                move |progress| {
+                    shown.set_length(progress.bytes_expected);
+                    shown.set_position(progress.bytes.min(progress.bytes_expected));
+                },
+            );
+            let folder = runabout_server::DOCUMENTS_FOLDER;
+            store.map(|store| {
+                (store, runabout_documents::backup(&from.join(folder), &to.join(folder)))
             })
         });
         let copied = copied.await?;
         bar.finish_and_clear();
-        let copied = copied.map_err(|error| failure(&error, &data, &directory))?;
+        let (store, documents) = copied.map_err(|error| failure(&error, &data, &directory))?;
+        let documents = documents.map_err(|error| without_documents(&error, &directory))?;
+        let copied = All { store, documents };
         if json {
             return output::result_text(&as_json(&directory, copied).to_string());
         }
         output::result_text(&describe(&directory, copied))
     }
+}
+
+/// What was copied of everything.
+#[derive(Clone, Copy)]
+struct All {
+    store: Copied,
+    documents: Documents,
+}
+
+fn without_documents(error: &runabout_documents::Error, directory: &Path) -> Failure {
+    let hint = format!("{} is no whole copy: remove it", directory.display());
+    Failure::ours(error.to_string()).hint(hint)
 }
 
 /// Drawn on stderr, and only on a terminal.
@@ -85,21 +109,24 @@ fn failure(error: &Error, data: &Path, directory: &Path) -> Failure {
     }
 }
 
-fn as_json(directory: &Path, copied: Copied) -> serde_json::Value {
+fn as_json(directory: &Path, All { store: copied, documents }: All) -> serde_json::Value {
     json!({
         "directory": directory.to_string_lossy(),
         "database_bytes": copied.database_bytes,
         "artifacts": copied.artifacts,
         "artifact_bytes": copied.artifact_bytes,
+        "documents": documents.documents,
+        "document_bytes": documents.bytes,
     })
 }
 
-fn describe(directory: &Path, copied: Copied) -> String {
+fn describe(directory: &Path, All { store: copied, documents }: All) -> String {
     let files = format!("{} files, {}", copied.artifacts, show_bytes(copied.artifact_bytes));
     output::facts(&[
         ("copied to", directory.display().to_string()),
         ("database", show_bytes(copied.database_bytes)),
         ("artifacts", files),
+        ("documents", format!("{}, {}", documents.documents, show_bytes(documents.bytes))),
     ])
 }
 
@@ -109,9 +136,13 @@ mod tests {
 
     #[test]
     fn what_was_copied_is_told_a_fact_a_line() {
-        let copied = Copied { database_bytes: 2 << 20, artifacts: 3, artifact_bytes: 17 };
+        let store = Copied { database_bytes: 2 << 20, artifacts: 3, artifact_bytes: 17 };
+        let copied = All { store, documents: Documents { documents: 2, bytes: 2048 } };
         let told = describe(Path::new("copy"), copied);
-        assert_eq!(told, "copied to  copy\ndatabase   2.0 MiB\nartifacts  3 files, 17 B");
+        assert_eq!(
+            told,
+            "copied to  copy\ndatabase   2.0 MiB\nartifacts  3 files, 17 B\ndocuments  2, 2.0 KiB"
+        );
         assert_eq!(as_json(Path::new("copy"), copied)["artifacts"], 3);
     }
 

@@ -3,6 +3,7 @@
 pub mod backup;
 pub mod call;
 pub mod deploy;
+pub mod document;
 pub mod join;
 mod limits;
 mod progress;

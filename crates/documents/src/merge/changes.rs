@@ -16,17 +16,17 @@ const STEPS_AT_ONCE_MAX: usize = 4_000_000;
 /// A stretch of the base, and what stands there instead. Between two changes of one text lies at
 /// least one token that it has kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Change {
+pub(crate) struct Change {
     /// In the base.
-    pub(super) before: Range<usize>,
+    pub(crate) before: Range<usize>,
     /// In the changed text.
-    pub(super) after: Range<usize>,
+    pub(crate) after: Range<usize>,
 }
 
 /// What `side` has changed of `base`, from front to back. With `spread`, changes of one line with
 /// nothing but space and punctuation between them are one: whoever changes two neighbouring words
 /// has changed what they say together.
-pub(super) fn changes(base: &[&str], side: &[&str], spread: bool) -> Vec<Change> {
+pub(crate) fn changes(base: &[&str], side: &[&str], spread: bool) -> Vec<Change> {
     let mut input: InternedInput<&str> = InternedInput::default();
     input.update_before(base.iter().copied());
     input.update_after(side.iter().copied());

@@ -6,7 +6,7 @@ mod words;
 
 use std::ops::Range;
 
-use changes::{Change, changes};
+pub(crate) use changes::{Change, changes};
 
 /// Two texts made from one base, as one.
 #[derive(Clone, Debug, PartialEq, Eq)]

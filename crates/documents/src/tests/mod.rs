@@ -2,6 +2,7 @@
 
 mod changes;
 mod crashes;
+mod files;
 mod hand;
 
 use std::path::{Path, PathBuf};

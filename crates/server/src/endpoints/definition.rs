@@ -40,7 +40,6 @@ pub enum Target {
     /// A function, whose result is the response.
     Function(Binding),
     /// A document.
-    #[cfg_attr(not(test), expect(dead_code, reason = "it is read, and refused until it serves"))]
     Document(DocumentBinding),
 }
 
@@ -61,10 +60,6 @@ pub struct Binding {
 
 /// A document, and the call that may belong to it.
 #[derive(Debug)]
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "documents are read, and refused until they serve")
-)]
 pub struct DocumentBinding {
     /// Its name.
     pub name: Template,
@@ -74,10 +69,6 @@ pub struct DocumentBinding {
 
 /// The call beside a document.
 #[derive(Debug)]
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "documents are read, and refused until they serve")
-)]
 pub struct Compute {
     /// What is called.
     pub binding: Binding,
@@ -117,16 +108,6 @@ impl Definition {
     /// # Errors
     /// What is wrong with it.
     pub fn new(request: EndpointRequest) -> Result<Self, InvalidEndpoint> {
-        let definition = Self::read(request)?;
-        match &definition.target {
-            Target::Function(_) => Ok(definition),
-            Target::Document(_) => {
-                Err(InvalidEndpoint::new("document", "this version serves no documents yet"))
-            }
-        }
-    }
-
-    fn read(request: EndpointRequest) -> Result<Self, InvalidEndpoint> {
         let pattern =
             Pattern::parse(&request.path).map_err(|why| InvalidEndpoint::new("path", why))?;
         let mut known = Known::of_path(&pattern);
@@ -393,7 +374,7 @@ mod tests {
     use crate::wanted::By;
 
     fn read(request: Value) -> Result<Definition, InvalidEndpoint> {
-        Definition::read(serde_json::from_value(request).expect("an endpoint"))
+        Definition::new(serde_json::from_value(request).expect("an endpoint"))
     }
 
     fn binding(definition: &Definition) -> &Binding {

@@ -16,10 +16,12 @@ use crate::codes::Code;
 use crate::deployed::Functions;
 use crate::problem::Problem;
 
-pub use definition::{Binding, Definition, InvalidEndpoint, Target};
+pub use definition::{
+    Binding, Compute, DOCUMENT, Definition, DocumentBinding, InvalidEndpoint, Target,
+};
 pub use parameters::{Parameters, Value};
 pub use path::is_reserved;
-pub use table::{Misfit, Table};
+pub use table::{Entry, Misfit, Table};
 pub use template::Missing;
 
 /// The endpoints of a node.
@@ -45,7 +47,13 @@ impl Endpoints {
     /// Says which functions are not deployed. They may come later, so this is no error.
     pub async fn warn_of_missing(&self, functions: &Functions) {
         for entry in self.table().entries() {
-            let Target::Function(binding) = &entry.definition.target else { continue };
+            let binding = match &entry.definition.target {
+                Target::Function(binding) => binding,
+                Target::Document(DocumentBinding { compute: Some(compute), .. }) => {
+                    &compute.binding
+                }
+                Target::Document(_) => continue,
+            };
             let found = functions.find(binding.name.as_str(), binding.version).await;
             if found.is_err() {
                 let (path, function) = (entry.definition.pattern.as_str(), binding.label());

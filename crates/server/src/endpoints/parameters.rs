@@ -13,7 +13,7 @@ use crate::problem::Problem;
 use crate::{read, source};
 
 /// The parameters of one request, by name; no name stands twice.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Parameters {
     values: Vec<(String, Value)>,
 }

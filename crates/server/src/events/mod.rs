@@ -18,7 +18,7 @@ use std::time::Instant;
 
 use metrics::Counter;
 use parking_lot::Mutex;
-use runabout_protocol::{Attempt, Progress, TaskId, WorkerEvent};
+use runabout_protocol::{Attempt, DocumentRevision, Progress, TaskId, WorkerEvent};
 use runabout_store::Write;
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -36,6 +36,8 @@ const NODE_STREAMS_MAX: usize = 128;
 pub enum Facts {
     /// Durable ones, in order, as they were written.
     Written(Arc<Vec<Write>>),
+    /// A revision of a document; durable.
+    Revised(Arc<DocumentRevision>),
     /// What runs said of their progress. Of no consequence, and so told before it is durable.
     Said(Arc<Vec<Said>>),
     /// Workers that have come, changed or gone.
@@ -218,6 +220,7 @@ impl Facts {
             Self::Written(writes) => writes.len(),
             Self::Said(said) => said.len(),
             Self::Workers(workers) => workers.len(),
+            Self::Revised(_) => 1,
         }
     }
 
@@ -226,6 +229,7 @@ impl Facts {
             Self::Written(writes) => writes.get(index).map(Write::task),
             Self::Said(said) => said.get(index).map(|said| said.task),
             Self::Workers(_) => None,
+            Self::Revised(_) => None,
         }
     }
 }

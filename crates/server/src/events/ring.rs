@@ -304,6 +304,7 @@ fn bytes_of(facts: &Facts) -> usize {
             .iter()
             .map(|it| size_of_val(it) + it.worker.name.len() + size_of_val(&*it.worker.running))
             .sum(),
+        Facts::Revised(revision) => size_of_val(&**revision) + revision.summary.len(),
     }
 }
 

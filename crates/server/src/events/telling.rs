@@ -27,26 +27,38 @@ pub struct Only {
     pub deleted: bool,
     /// `worker`.
     pub worker: bool,
+    /// `revision`.
+    pub revision: bool,
 }
 
 impl Only {
     /// Everything.
-    pub const ALL: Self =
-        Self { state: true, progress: true, log: true, outcome: true, deleted: true, worker: true };
+    pub const ALL: Self = Self {
+        state: true,
+        progress: true,
+        log: true,
+        outcome: true,
+        deleted: true,
+        revision: true,
+        worker: true,
+    };
+    /// Nothing.
+    const NONE: Self = Self {
+        state: false,
+        progress: false,
+        log: false,
+        outcome: false,
+        deleted: false,
+        revision: false,
+        worker: false,
+    };
 
     /// The kinds in a list with commas.
     ///
     /// # Errors
     /// The first word that is none.
     pub fn parse(list: &str) -> Result<Self, &str> {
-        let mut only = Self {
-            state: false,
-            progress: false,
-            log: false,
-            outcome: false,
-            deleted: false,
-            worker: false,
-        };
+        let mut only = Self::NONE;
         for word in list.split(',').map(str::trim) {
             match word {
                 "state" => only.state = true,
@@ -55,6 +67,7 @@ impl Only {
                 "outcome" => only.outcome = true,
                 "deleted" => only.deleted = true,
                 "worker" => only.worker = true,
+                "revision" => only.revision = true,
                 unknown => return Err(unknown),
             }
         }
@@ -192,6 +205,12 @@ impl Sheet {
                 self.written(teller, write, before, &id);
                 self.end(teller, end(write, before), fact.number, from);
                 matches!(write, Write::TaskEnded { .. } | Write::TaskDeleted(_))
+            }
+            Facts::Revised(revision) => {
+                if teller.only.revision && !teller.ends {
+                    self.event("revision", Some(&id), &**revision);
+                }
+                false
             }
             Facts::Said(said) => {
                 let id = teller.id_of_unfiltered(&id);

@@ -13,6 +13,7 @@ use super::calls::{self, Call};
 use crate::app::App;
 use crate::body::{ARGS_BYTES_MAX, Room};
 use crate::codes::Code;
+use crate::compute;
 use crate::endpoints::{Binding, Definition, Parameters, Target, Value};
 use crate::problem::Problem;
 
@@ -43,7 +44,9 @@ pub async fn to_endpoint(State(app): State<App>, request: Request) -> Result<Res
     asked.read(&app, endpoint, &parts, body).await?;
     match &endpoint.target {
         Target::Function(binding) => calls::run(&app, asked.call(&app, binding).await?).await,
-        Target::Document(_) => Err(unknown_path(&parts.uri)),
+        Target::Document(document) => {
+            compute::answer(&app, &entry, document, asked.parameters, &parts.headers).await
+        }
     }
 }
 
@@ -70,28 +73,42 @@ impl Asked {
 
     /// The call that a function's endpoint makes of it.
     async fn call(self, app: &App, binding: &Binding) -> Result<Call, Problem> {
-        let missing = |problem: Problem| {
-            if problem.is(Code::FunctionNotFound) { binding.function_missing() } else { problem }
-        };
-        let found = app.functions.find(binding.name.as_str(), binding.version).await;
-        let deployed = found.map_err(missing)?;
-        let args = binding.arguments(&self.parameters)?;
-        let wanted = match binding.wanted(&self.parameters)? {
-            Some(wanted) => wanted,
-            None => deployed.wanted(&args),
-        };
-        let manifest = &deployed.version.manifest;
-        Ok(Call {
-            digest: deployed.version.digest,
-            export: binding.export.clone().or_else(|| manifest.export.clone()),
-            args,
-            room: self.room,
-            limits: deployed.limits,
-            wanted,
-            logs_wanted: self.logs_wanted,
-            began: self.began,
-        })
+        let call = call_of(app, binding, &self.parameters, self.began).await?;
+        Ok(Call { room: self.room, logs_wanted: self.logs_wanted, ..call })
     }
+}
+
+/// The call that a function, bound to an endpoint, makes of parameters.
+///
+/// # Errors
+/// The function is missing, or a parameter.
+pub async fn call_of(
+    app: &App,
+    binding: &Binding,
+    parameters: &Parameters,
+    began: Instant,
+) -> Result<Call, Problem> {
+    let missing = |problem: Problem| {
+        if problem.is(Code::FunctionNotFound) { binding.function_missing() } else { problem }
+    };
+    let found = app.functions.find(binding.name.as_str(), binding.version).await;
+    let deployed = found.map_err(missing)?;
+    let args = binding.arguments(parameters)?;
+    let wanted = match binding.wanted(parameters)? {
+        Some(wanted) => wanted,
+        None => deployed.wanted(&args),
+    };
+    let manifest = &deployed.version.manifest;
+    Ok(Call {
+        digest: deployed.version.digest,
+        export: binding.export.clone().or_else(|| manifest.export.clone()),
+        args,
+        room: None,
+        limits: deployed.limits,
+        wanted,
+        logs_wanted: false,
+        began,
+    })
 }
 
 /// There is nothing at that path.

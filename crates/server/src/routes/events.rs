@@ -10,8 +10,8 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::stream;
 use runabout_protocol::{
-    Attempt, DeletedEvent, LogEvent, OutcomeEvent, ProgressEvent, ResetEvent, ResetReason,
-    StateEvent, Task, TaskId, TruncatedEvent, WorkerEvent,
+    Attempt, DeletedEvent, DocumentRevision, LogEvent, OutcomeEvent, ProgressEvent, ResetEvent,
+    ResetReason, StateEvent, Task, TaskId, TruncatedEvent, WorkerEvent,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -27,7 +27,7 @@ use crate::problem::{Problem, ProblemJson, stopping};
 /// How long a stream is silent at most: whatever stands between takes a silent one for dead.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
 /// How soon a client that was cut off should come back.
-const RETRY_MS: u64 = 1_000;
+pub(super) const RETRY_MS: u64 = 1_000;
 /// The most facts told in one piece. Text is made only when the connection takes it, and so a
 /// stream holds one piece, and what its connection buffers, however slowly it is read.
 const PIECE_FACTS_MAX: usize = 64;
@@ -35,7 +35,7 @@ const PIECE_FACTS_MAX: usize = 64;
 const PIECE_LINES_MAX: u32 = 200;
 
 /// The header with which a client that was cut off says where.
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+pub(super) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// The routes of this file.
 pub fn routes() -> OpenApiRouter<App> {
@@ -57,7 +57,8 @@ impl Wanted {
         let Some(list) = &self.only else { return Ok(Only::ALL) };
         Only::parse(list).map_err(|unknown| {
             let detail = format!(
-                "{unknown:?} is no kind of event: state, progress, log, outcome, deleted, worker are"
+                "{unknown:?} is no kind of event: state, progress, log, outcome, deleted, worker, \
+                 revision are"
             );
             Problem::invalid_field("only", detail)
         })
@@ -84,6 +85,8 @@ enum EventJson {
     Deleted(DeletedEvent),
     /// A worker has come, changed or gone; in the stream of all tasks.
     Worker(WorkerEvent),
+    /// A document has a new text.
+    Revision(DocumentRevision),
     /// Events were missed.
     Reset(ResetEvent),
 }
@@ -125,7 +128,7 @@ async fn task_events(
     event_stream(&app, follower)
 }
 
-/// Follow all tasks
+/// Follow all tasks and documents
 ///
 /// From now on, or with `Last-Event-ID` from that event on; if that is too long ago it begins with
 /// `reset`. It never ends by itself.
@@ -156,12 +159,12 @@ fn last_event_id(app: &App, headers: &HeaderMap) -> Option<LastEventId> {
     Some(LastEventId::parse(text, app.engine.events().life()))
 }
 
-fn too_many() -> Problem {
+pub(super) fn too_many() -> Problem {
     Problem::overloaded("too many streams of events are open already")
 }
 
 /// What a stream tells.
-trait Tell: Send + 'static {
+pub(super) trait Tell: Send + 'static {
     /// Waits for the next piece; `None` when there is nothing more to come. May be dropped while it
     /// waits, and called again.
     fn next(&mut self) -> impl Future<Output = Option<Bytes>> + Send;
@@ -170,7 +173,7 @@ trait Tell: Send + 'static {
     fn keep_alive(&self) -> Bytes;
 }
 
-fn event_stream(app: &App, teller: impl Tell) -> Result<Response, Problem> {
+pub(super) fn event_stream(app: &App, teller: impl Tell) -> Result<Response, Problem> {
     if app.stopping.is_cancelled() {
         return Err(stopping());
     }

@@ -2,10 +2,11 @@
 
 mod artifacts;
 mod attempts;
-mod calls;
+pub mod calls;
 mod console;
-mod dispatch;
-mod events;
+pub mod dispatch;
+mod documents;
+pub mod events;
 mod functions;
 mod node;
 mod pages;
@@ -60,6 +61,7 @@ pub fn openapi() -> OpenApi {
         (name = "calls", description = "Run now; the answer is the result"),
         (name = "tasks", description = "Run durably, later; accepted means synced to disk"),
         (name = "schedules", description = "Tasks by the clock"),
+        (name = "documents", description = "Plain files with revisions, edited by many at once"),
         (name = "functions", description = "Named, versioned code"),
         (name = "artifacts", description = "Immutable bytes by digest"),
         (name = "node", description = "The node itself"),
@@ -73,6 +75,7 @@ fn documented() -> OpenApiRouter<App> {
         .merge(tasks::routes())
         .merge(attempts::routes())
         .merge(schedules::routes())
+        .merge(documents::routes())
         .merge(events::routes())
         .merge(functions::routes())
         .merge(artifacts::routes())

@@ -12,7 +12,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::app::App;
 use crate::metrics::Moment;
-use crate::problem::{Problem, ProblemJson, stopping, storage_failed};
+use crate::problem::{Problem, ProblemJson, document_read_only, stopping, storage_failed};
 
 /// The routes of this file.
 pub fn routes() -> OpenApiRouter<App> {
@@ -92,9 +92,12 @@ async fn readyz(State(app): State<App>) -> Result<Json<Probe>, Problem> {
     if app.stopping.is_cancelled() {
         return Err(stopping());
     }
-    match app.store.health() {
-        Health::Working => Ok(Json(Probe { status: "ok" })),
-        Health::Failed(cause) => Err(storage_failed(&cause)),
+    if let Health::Failed(cause) = app.store.health() {
+        return Err(storage_failed(&cause));
+    }
+    match app.documents.failed() {
+        None => Ok(Json(Probe { status: "ok" })),
+        Some((name, cause)) => Err(document_read_only(&cause).with("document", name.as_str())),
     }
 }
 
