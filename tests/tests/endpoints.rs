@@ -44,7 +44,7 @@ function = "later@1"
 /// A node with that file, in a folder of its own.
 struct Host {
     node: Node,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 async fn host(file: &str) -> Host {
@@ -61,7 +61,7 @@ async fn host(file: &str) -> Host {
     ] {
         node.deploy(name, "text/javascript", code).await;
     }
-    Host { node, _folder: folder }
+    Host { node, folder }
 }
 
 async fn problem(response: Response, status: u16, code: &str) -> Value {
@@ -249,4 +249,111 @@ async fn a_manifest_may_carry_the_rule() {
         let refused = problem(deploy(manifest).await, 400, code).await;
         assert_eq!(refused["field"], field, "{refused}");
     }
+}
+
+#[tokio::test]
+async fn endpoints_are_set_by_the_api_and_survive_a_crash() {
+    let mut host = host(FILE).await;
+    let put = async |node: &Node, body: Value| {
+        let request = node.request(Method::PUT, "/v1/endpoints").json(&body);
+        request.send().await.expect("answers")
+    };
+    let endpoint = json!({"path": "/sum/{a}", "function": "describe", "args": ["{a}", "{b=1}"]});
+    let answer = put(&host.node, endpoint.clone()).await;
+    assert_eq!(answer.status(), 201);
+    let answer = json_of(answer).await;
+    assert_eq!((&answer["source"], &answer["function_missing"]), (&json!("api"), &json!(false)));
+    assert_eq!(answer["methods"], json!(["GET", "HEAD", "POST"]));
+    assert_eq!(json_of(host.node.get("/sum/7").await).await["args"], json!([7, 1]));
+    let changed = json!({"path": "/sum/{a}", "function": "describe", "args": ["{a}"]});
+    assert_eq!(put(&host.node, changed).await.status(), 200);
+    assert_eq!(json_of(host.node.get("/sum/7").await).await["args"], json!([7]));
+
+    let config = host.folder.path().join("runabout.toml");
+    let config = config.to_str().expect("is text").to_owned();
+    host.node = host.node.crash_and_restart(&["--config", &config]).await;
+    let node = &host.node;
+    assert_eq!(json_of(node.get("/sum/7").await).await["args"], json!([7]));
+    let listed = json_of(node.get("/v1/endpoints?limit=2").await).await;
+    let paths = |page: &Value| -> Vec<String> {
+        let items = page["items"].as_array().expect("a list").iter();
+        items.map(|item| item["path"].as_str().expect("text").to_owned()).collect()
+    };
+    assert_eq!(paths(&listed), ["/bytes", "/getBiggerData"]);
+    assert_eq!(listed["next_cursor"], "/getBiggerData");
+    let rest = json_of(node.get("/v1/endpoints?cursor=/hello/%7Bname%7D").await).await;
+    assert_eq!(paths(&rest), ["/later", "/sum/{a}", "/throws"]);
+    assert_eq!(rest["items"][0]["source"], "file");
+    assert_eq!(rest["items"][0]["function_missing"], true);
+    assert!(rest["next_cursor"].is_null());
+
+    let all = json!([{"path": "/one", "function": "bytes"}, {"path": "/two", "function": "bytes"}]);
+    assert_eq!(put(node, all).await.status(), 200);
+    problem(node.get("/sum/7").await, 404, "unknown_path").await;
+    assert_eq!(node.get("/two").await.status(), 200);
+    let delete = async |path: &str| {
+        let path = format!("/v1/endpoints?path={path}");
+        node.request(Method::DELETE, &path).send().await.expect("answers")
+    };
+    assert_eq!(delete("/two").await.status(), 204);
+    problem(node.get("/two").await, 404, "unknown_path").await;
+    problem(delete("/two").await, 404, "endpoint_not_found").await;
+    problem(delete("/getData").await, 409, "endpoint_of_file").await;
+    let of_file = json!({"path": "/getData", "function": "bytes"});
+    problem(put(node, of_file).await, 409, "endpoint_of_file").await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_an_endpoint_is_said() {
+    let node = Node::start(&[]).await;
+    let first = json!({"path": "/a/{x}", "function": "f"});
+    for (body, status, code, field) in [
+        (json!({"path": "/a", "functon": "f"}), 400, "unknown_field", "functon"),
+        (json!({"path": "/v1/a", "function": "f"}), 400, "invalid_field", "path"),
+        (json!({"path": "/a", "function": "f", "args": ["{"]}), 400, "invalid_field", "args[0]"),
+        (
+            json!({"path": "/a", "function": "f", "offload": "n > 3"}),
+            400,
+            "invalid_field",
+            "offload",
+        ),
+        (json!([first, {"path": "/a/{y}", "function": "f"}]), 400, "invalid_field", "path"),
+        (json!([first, {"path": "/b", "fnction": "f"}]), 400, "unknown_field", "fnction"),
+    ] {
+        let request = node.request(Method::PUT, "/v1/endpoints").json(&body);
+        let problem = problem(request.send().await.expect("answers"), status, code).await;
+        assert_eq!(problem["field"], field, "{body}: {problem}");
+        assert_eq!(
+            problem["index"],
+            if body.is_array() { json!(1) } else { Value::Null },
+            "{body}"
+        );
+    }
+    assert_eq!(json_of(node.get("/v1/endpoints").await).await["items"], json!([]));
+    let delete = node.request(Method::DELETE, "/v1/endpoints").send().await.expect("answers");
+    assert_eq!(problem(delete, 400, "missing_field").await["field"], "path");
+}
+
+#[tokio::test]
+async fn the_command_line_sets_lists_and_deletes() {
+    let node = Node::start(&[]).await;
+    node.deploy("fib", "application/wasm", guest("fib.wasm")).await;
+    let run = async |words: &[&str]| {
+        runabout(&[&["endpoint"], words, &["--node", &node.url]].concat()).await
+    };
+    let put = ["put", "/getData", "{n=20}", "--function", "fib", "--offload", "query"];
+    let (code, stdout, stderr) = run(&put).await;
+    assert_eq!((code, stdout.as_str()), (0, "/getData calls fib({n=20})\n"), "{stderr}");
+    let (_, stdout, _) = run(&["list"]).await;
+    let expected = "\
+PATH      METHODS        CALLS        OFFLOAD  SOURCE
+/getData  GET,HEAD,POST  fib({n=20})  query    api\n";
+    assert_eq!(stdout, expected);
+    assert_eq!(node.get("/getData").await.text().await.expect("is text"), "6765");
+    let (code, _, stderr) = run(&["put", "/x", "--function", "later@2"]).await;
+    assert_eq!(code, 0);
+    assert!(stderr.contains("later@2 is not deployed yet"), "{stderr}");
+    let (code, _, stderr) = run(&["delete", "/getData"]).await;
+    assert_eq!((code, stderr.trim()), (0, "deleted /getData"));
+    problem(node.get("/getData").await, 404, "unknown_path").await;
 }

@@ -42,6 +42,7 @@ enum Command {
     Join(commands::join::Join),
     Types(commands::types::Types),
     Document(commands::document::Document),
+    Endpoint(commands::endpoint::Endpoint),
     Status(commands::status::Status),
     Backup(commands::backup::Backup),
     /// Prints the OpenAPI document of the node's HTTP interface
@@ -99,6 +100,7 @@ fn on_runtime(command: Command) -> anyhow::Result<Exit> {
             Command::Join(join) => join.execute().await,
             Command::Types(types) => types.execute().await,
             Command::Document(document) => document.execute().await,
+            Command::Endpoint(endpoint) => endpoint.execute().await,
             Command::Status(status) => status.execute().await,
             Command::Backup(backup) => backup.execute().await,
             Command::Openapi | Command::Errors | Command::Metrics | Command::HelpMarkdown => {

@@ -98,6 +98,34 @@ pub struct EndpointRequest {
     pub compute: Option<ComputeRequest>,
 }
 
+/// Where an endpoint comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum EndpointSource {
+    /// The node's file; it stands as long as it does there.
+    File,
+    /// `PUT /v1/endpoints`.
+    Api,
+}
+
+/// An endpoint as clients see it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Endpoint {
+    /// As it was written, with the methods that it takes.
+    #[serde(flatten)]
+    pub endpoint: EndpointRequest,
+    /// Where it comes from.
+    pub source: EndpointSource,
+    /// Whether a function that it calls is not deployed: it then answers 503.
+    pub function_missing: bool,
+    /// When it was first put, RFC 3339 in UTC; null for one of the node's file.
+    pub created_at: Option<String>,
+    /// When it was last put.
+    pub updated_at: Option<String>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -20,7 +20,9 @@ pub mod wire;
 mod worker;
 
 pub use document::{Document, DocumentChange, DocumentDeletedEvent, DocumentRevision};
-pub use endpoint::{ComputeMode, ComputeRequest, EndpointMethod, EndpointRequest};
+pub use endpoint::{
+    ComputeMode, ComputeRequest, Endpoint, EndpointMethod, EndpointRequest, EndpointSource,
+};
 pub use event::{
     DeletedEvent, LogEvent, OutcomeEvent, ProgressEvent, ResetEvent, ResetReason, StateEvent,
     TruncatedEvent,

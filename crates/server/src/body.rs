@@ -27,6 +27,9 @@ pub const DOCUMENT_BYTES_MAX: usize = 4 << 20;
 /// The most a schedule may have; larger code is deployed, and named.
 pub const SCHEDULE_BODY_BYTES_MAX: usize = 256 << 10;
 
+/// The most that endpoints may have which are set at once.
+pub const ENDPOINTS_BODY_BYTES_MAX: usize = 1 << 20;
+
 /// Bodies up to this size are not counted against the room for large ones.
 const SMALL_BYTES_MAX: usize = 64 << 10;
 /// The room for large bodies is given out in pieces of this size.

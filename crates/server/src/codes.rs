@@ -130,6 +130,9 @@ codes! {
     RevisionNotFound = "revision_not_found", 404,
         "The document has no such revision, or it is not kept any more",
         "`oldest` and `newest` are the first and the last there are.";
+    EndpointNotFound = "endpoint_not_found", 404,
+        "There is no endpoint of that path",
+        "`GET /v1/endpoints` lists those there are; `PUT /v1/endpoints` makes one.";
     ArtifactMissing = "artifact_missing", 404,
         "The node does not have that artifact",
         "`PUT /v1/artifacts/{digest}` once, then ask again.";
@@ -142,6 +145,9 @@ codes! {
     RequestTimeout = "request_timeout", 408,
         "The body did not arrive in time",
         "Send it without pauses of more than 30 seconds.";
+    EndpointOfFile = "endpoint_of_file", 409,
+        "The endpoint stands in the node's file",
+        "Change it there, and start the node again.";
     TaskFinished = "task_finished", 409,
         "The task has ended, so it cannot be cancelled",
         "`GET /v1/tasks/{id}` tells how it ended.";

@@ -60,7 +60,7 @@ pub use metrics::markdown as metrics_markdown;
 
 use app::{App, Node};
 use deployed::Functions;
-use endpoints::Endpoints;
+use endpoints::{Endpoints, Table};
 use engine::EngineConfig;
 use front::Front;
 use guards::{Guards, Token};
@@ -239,7 +239,7 @@ async fn start(settings: Settings, listen: SocketAddr) -> Result<Started, Error>
     let guards = Guards::new(listen, &settings.allow_origins, token.clone())?;
     // Before anything that counts is made: handles made earlier would count into the void.
     metrics::install();
-    let endpoints = Endpoints::of_file(settings.endpoints)?;
+    let endpoints = Table::of_file(settings.endpoints)?;
     let workers = Workers::new(settings.ping_every.unwrap_or(workers::PING_EVERY), token);
     let name = settings.name.unwrap_or_else(|| listen.to_string());
     let name_header = name_header(&name)?;
@@ -256,6 +256,7 @@ async fn start(settings: Settings, listen: SocketAddr) -> Result<Started, Error>
     let config = EngineConfig { fair_label, ..EngineConfig::new(name.clone(), slots) };
     let janitor = Janitor::new(store.clone(), settings.keep, compiled);
     let functions = Functions::load(store.clone(), sandbox.maximum()).await?;
+    let endpoints = Endpoints::load(store.clone(), endpoints).await?;
     endpoints.warn_of_missing(&functions).await;
     let (engine, engine_task) =
         engine::start(config, Arc::new(store.clone()), sandbox.clone()).await?;

@@ -7,8 +7,12 @@ use rusqlite::Connection;
 use crate::Error;
 
 /// What leads from each format to the next; never edited once it was released.
-const MIGRATIONS: [&str; 3] =
-    [include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/3.sql")];
+const MIGRATIONS: [&str; 4] = [
+    include_str!("schema/1.sql"),
+    include_str!("schema/2.sql"),
+    include_str!("schema/3.sql"),
+    include_str!("schema/4.sql"),
+];
 
 /// Brings the database to the newest format. Each step is a transaction: one that is interrupted
 /// leaves the format before it.

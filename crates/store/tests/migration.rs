@@ -1,6 +1,7 @@
 //! Stores of older versions. `fixtures/format-1.db` was written by the last version of the program
 //! that knew format 1 alone, killed while a task ran; `fixtures/format-1.json` is what that version
-//! then answered about its tasks. Both stay as they are.
+//! then answered about its tasks. `format-2.db` and `format-2.json` are the same of format 2, with its
+//! functions and schedules. All stay as they are.
 
 use std::path::{Path, PathBuf};
 
@@ -9,11 +10,16 @@ use runabout_store::{Error, Store, TaskFilter};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// A data directory with a copy of the fixture.
+/// A data directory with a copy of the oldest fixture.
 fn old_store() -> (TempDir, PathBuf) {
+    store_of("format-1.db")
+}
+
+/// A data directory with a copy of a fixture.
+fn store_of(name: &str) -> (TempDir, PathBuf) {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("tasks.db");
-    std::fs::copy(fixture("format-1.db"), &path).expect("copied");
+    std::fs::copy(fixture(name), &path).expect("copied");
     (dir, path)
 }
 
@@ -83,6 +89,32 @@ async fn every_record_of_an_old_store_reads_as_before() {
     let add = "add".parse().expect("a name");
     assert_eq!(store.versions(&add).await.expect("read").len(), 2);
     assert!(format_of(&path) > 1);
+}
+
+#[tokio::test]
+async fn a_store_of_format_2_reads_as_before() {
+    let (dir, path) = store_of("format-2.db");
+    assert_eq!(format_of(&path), 2);
+    let store = Store::open(dir.path()).expect("opens");
+    let text = std::fs::read_to_string(fixture("format-2.json")).expect("read");
+    let answers: Value = serde_json::from_str(&text).expect("JSON");
+    let tasks = answers["tasks"].as_array().expect("a list");
+    assert_eq!(tasks.len(), 8);
+    for old in tasks {
+        let new = answer_of(&store, id_of(old)).await;
+        check(old, &new, old["task"]["name"].as_str().expect("has a name"));
+    }
+    let functions = store.functions().await.expect("read");
+    check(&answers["functions"], &json!(functions), "functions");
+    let schedules = store.schedules("", 10).await.expect("read");
+    for (old, new) in answers["schedules"].as_array().expect("a list").iter().zip(&schedules) {
+        let kept = json!({"name": new.name, "cron": new.cron, "time_zone": new.time_zone,
+            "task": new.task, "missed": new.missed, "paused": new.paused});
+        check(&kept, old, new.name.as_str());
+    }
+    assert_eq!(schedules.len(), 2);
+    assert!(store.endpoints().await.expect("read").is_empty());
+    assert!(format_of(&path) > 2);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ pub mod backup;
 pub mod call;
 pub mod deploy;
 pub mod document;
+pub mod endpoint;
 pub mod join;
 mod limits;
 mod progress;

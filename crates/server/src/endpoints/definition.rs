@@ -24,6 +24,8 @@ pub const DOCUMENT: &str = "document";
 /// An endpoint that was found good.
 #[derive(Debug)]
 pub struct Definition {
+    /// As it was written.
+    pub request: EndpointRequest,
     /// Its path.
     pub pattern: Pattern,
     /// The methods it takes; HEAD only where GET is.
@@ -139,7 +141,7 @@ impl Definition {
         };
         let methods = methods(&request, &target)?;
         let parameters = known.parameters;
-        Ok(Self { pattern, methods, parameters, target })
+        Ok(Self { request, pattern, methods, parameters, target })
     }
 
     /// Whether it takes requests of that method.

@@ -1,8 +1,9 @@
-//! The endpoints of a node, to be found by path. A table is made as a whole and never changed.
+//! The endpoints of a node, to be found by path. A table is made as a whole, then never changed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use matchit::Router;
 use runabout_protocol::EndpointRequest;
 
@@ -10,24 +11,42 @@ use super::definition::{Definition, InvalidEndpoint};
 use super::path::is_reserved;
 
 /// The most endpoints of a node.
-pub const ENDPOINTS_MAX: usize = 1000;
+const ENDPOINTS_MAX: usize = 1000;
+
+/// Where an endpoint comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The node's file; it stands as long as it does there.
+    File,
+    /// The API.
+    Api {
+        /// When it was first put.
+        created_at: Timestamp,
+        /// When it was last put.
+        updated_at: Timestamp,
+    },
+}
 
 /// An endpoint in its table.
 #[derive(Debug)]
 pub struct Entry {
     /// What it is.
     pub definition: Definition,
+    /// Where it comes from.
+    pub source: Source,
 }
 
 /// Endpoints of which no two match the same paths in the same way.
 #[derive(Debug, Default)]
 pub struct Table {
     router: Router<Arc<Entry>>,
-    /// In the order in which they were written.
+    /// In the order in which they were added.
     entries: Vec<Arc<Entry>>,
+    /// Where in `entries` the endpoint of each shape is.
+    shapes: HashMap<String, usize>,
 }
 
-/// An endpoint that does not go into a table.
+/// One of several endpoints is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{invalid}")]
 pub struct Misfit {
@@ -37,45 +56,62 @@ pub struct Misfit {
     pub invalid: InvalidEndpoint,
 }
 
+impl Entry {
+    /// Checks an endpoint.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn new(request: EndpointRequest, source: Source) -> Result<Arc<Self>, InvalidEndpoint> {
+        Ok(Arc::new(Self { definition: Definition::new(request)?, source }))
+    }
+
+    /// Its path, as it was written.
+    pub fn path(&self) -> &str {
+        self.definition.pattern.as_str()
+    }
+}
+
 impl Table {
-    /// Checks endpoints and makes a table of them.
+    /// Checks the endpoints of a file and makes a table of them.
     ///
     /// # Errors
     /// The first that is wrong, or that another one leaves no room for.
-    pub fn read(endpoints: Vec<EndpointRequest>) -> Result<Self, Misfit> {
-        let mut definitions = Vec::with_capacity(endpoints.len());
+    pub fn of_file(endpoints: Vec<EndpointRequest>) -> Result<Self, Misfit> {
+        let mut table = Self::default();
         for (index, request) in endpoints.into_iter().enumerate() {
-            let definition =
-                Definition::new(request).map_err(|invalid| Misfit { index, invalid })?;
-            definitions.push(Arc::new(Entry { definition }));
+            let added = Entry::new(request, Source::File).and_then(|entry| table.add(entry));
+            added.map_err(|invalid| Misfit { index, invalid })?;
         }
-        Self::new(definitions)
+        Ok(table)
     }
 
-    /// Makes a table.
+    /// Adds an endpoint.
     ///
     /// # Errors
-    /// The first endpoint that another one leaves no room for.
-    pub fn new(entries: Vec<Arc<Entry>>) -> Result<Self, Misfit> {
-        let refused =
-            |index, detail| Err(Misfit { index, invalid: InvalidEndpoint::new("path", detail) });
-        if entries.len() > ENDPOINTS_MAX {
-            return refused(ENDPOINTS_MAX, format!("a node has at most {ENDPOINTS_MAX} endpoints"));
+    /// Another one leaves no room for it.
+    pub fn add(&mut self, entry: Arc<Entry>) -> Result<(), InvalidEndpoint> {
+        let refused = |detail| Err(InvalidEndpoint::new("path", detail));
+        if self.entries.len() == ENDPOINTS_MAX {
+            return refused(format!("a node has at most {ENDPOINTS_MAX} endpoints"));
         }
-        let mut router = Router::new();
-        let mut shapes: HashMap<String, &str> = HashMap::new();
-        for (index, entry) in entries.iter().enumerate() {
-            let pattern = &entry.definition.pattern;
-            let path = pattern.as_str();
-            if let Some(other) = shapes.insert(pattern.shape(), path) {
-                let same = "matches the same paths as an endpoint that is there already";
-                return refused(index, format!("{path} {same}: {other}"));
-            }
-            if let Err(error) = router.insert(path, entry.clone()) {
-                return refused(index, format!("{path} does not fit beside the others: {error}"));
-            }
+        let path = entry.path();
+        if let Some(other) = self.alike(&entry.definition) {
+            let other = other.path();
+            return refused(format!(
+                "{path} matches the same paths as an endpoint there is: {other}"
+            ));
         }
-        Ok(Self { router, entries })
+        if let Err(error) = self.router.insert(path, entry.clone()) {
+            return refused(format!("{path} does not fit beside the others: {error}"));
+        }
+        self.shapes.insert(entry.definition.pattern.shape(), self.entries.len());
+        self.entries.push(entry);
+        Ok(())
+    }
+
+    /// The endpoint that matches the same paths as this one.
+    pub fn alike(&self, definition: &Definition) -> Option<&Arc<Entry>> {
+        self.entries.get(*self.shapes.get(&definition.pattern.shape())?)
     }
 
     /// The endpoint that a path leads to, and the parameters in the path, still percent-encoded.
@@ -102,7 +138,7 @@ mod tests {
             let text = format!(r#"{{"path":"{path}","function":"fib"}}"#);
             serde_json::from_str(&text).expect("an endpoint")
         };
-        Table::read(paths.iter().map(endpoint).collect())
+        Table::of_file(paths.iter().map(endpoint).collect())
     }
 
     /// The pattern and the parameters that a path leads to, `/{a} a=1`.

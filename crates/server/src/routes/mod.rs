@@ -6,6 +6,7 @@ pub mod calls;
 mod console;
 pub mod dispatch;
 mod documents;
+mod endpoints;
 pub mod events;
 mod functions;
 mod node;
@@ -63,6 +64,7 @@ pub fn openapi() -> OpenApi {
         (name = "schedules", description = "Tasks by the clock"),
         (name = "documents", description = "Plain files with revisions, edited by many at once"),
         (name = "functions", description = "Named, versioned code"),
+        (name = "endpoints", description = "Paths of your own, bound to functions"),
         (name = "artifacts", description = "Immutable bytes by digest"),
         (name = "node", description = "The node itself"),
     )
@@ -76,6 +78,7 @@ fn documented() -> OpenApiRouter<App> {
         .merge(attempts::routes())
         .merge(schedules::routes())
         .merge(documents::routes())
+        .merge(endpoints::routes())
         .merge(events::routes())
         .merge(functions::routes())
         .merge(artifacts::routes())

@@ -9,7 +9,8 @@ use runabout_protocol::{
     TaskState,
 };
 use runabout_store::{
-    Error, Health, NewTask, NewVersion, ROW_BYTES_MAX, ScheduleRecord, Store, TaskFilter, Write,
+    EndpointRecord, Error, Health, NewTask, NewVersion, ROW_BYTES_MAX, ScheduleRecord, Store,
+    TaskFilter, Write,
 };
 use tempfile::TempDir;
 
@@ -314,7 +315,7 @@ async fn a_store_of_a_newer_version_is_refused() {
     db.pragma_update(None, "user_version", 99).expect("set");
     drop(db);
     let refused = Store::open(dir.path()).err();
-    assert_eq!(refused, Some(Error::NewerVersion { found: 99, known: 2 }));
+    assert_eq!(refused, Some(Error::NewerVersion { found: 99, known: 4 }));
 }
 
 #[cfg(unix)]
@@ -368,6 +369,29 @@ async fn schedules_are_kept_listed_by_name_and_removed() {
     assert_eq!(world.store.delete_schedule(&changed.name).await, Ok(true));
     assert_eq!(world.store.delete_schedule(&changed.name).await, Ok(false));
     assert_eq!(world.store.schedule(&changed.name).await, Ok(None));
+}
+
+#[tokio::test]
+async fn endpoints_are_kept_listed_by_path_and_removed() {
+    let world = World::new();
+    let endpoint = |path: &str, updated| EndpointRecord {
+        endpoint: serde_json::from_value(serde_json::json!({
+            "path": path, "function": "fib@3", "args": ["{n=30}", 1.0, {"a": null}],
+        }))
+        .expect("an endpoint"),
+        created_at: at(1),
+        updated_at: at(updated),
+    };
+    let both = vec![endpoint("/b", 1), endpoint("/a/{n}", 1)];
+    world.store.put_endpoints(both).await.expect("put");
+    world.store.put_endpoints(vec![endpoint("/b", 2)]).await.expect("put again");
+    let world = world.reopen();
+    let expected = vec![endpoint("/a/{n}", 1), endpoint("/b", 2)];
+    assert_eq!(world.store.endpoints().await, Ok(expected));
+    assert_eq!(world.store.delete_endpoint("/b").await, Ok(true));
+    assert_eq!(world.store.delete_endpoint("/b").await, Ok(false));
+    world.store.replace_endpoints(vec![endpoint("/c", 3)]).await.expect("replaced");
+    assert_eq!(world.store.endpoints().await, Ok(vec![endpoint("/c", 3)]));
 }
 
 #[tokio::test]
