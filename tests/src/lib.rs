@@ -81,6 +81,8 @@ pub struct Setup<'a> {
     pub env: &'a [(&'a str, &'a str)],
     /// Its data directory; `None` means one of its own.
     pub data: Option<&'a Path>,
+    /// Where it listens; `None` means on a port that is free.
+    pub listen: Option<&'a str>,
 }
 
 /// A node that was started and may not be ready yet. Dropping it kills it.
@@ -93,7 +95,7 @@ impl Starting {
     /// Starts a node on this data.
     pub fn spawn(data: &Path, setup: &Setup<'_>) -> Self {
         let mut child = Command::new(binary())
-            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .args(["serve", "--listen", setup.listen.unwrap_or("127.0.0.1:0"), "--data"])
             .arg(data)
             .args(setup.flags)
             .envs(setup.env.iter().copied())

@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use runabout_tests::{Node, binary, guest, json_of, runabout, script};
+use runabout_tests::{Node, Setup, binary, guest, json_of, runabout, script};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -145,7 +145,13 @@ async fn a_joined_node_hands_back_what_takes_too_long_and_comes_back_after_a_cra
     let address = node.url.trim_start_matches("http://").to_owned();
     node.crash().await;
     drop(node);
-    let node = Node::start_in(folder.path(), &["--slots", "0", "--listen", &address]).await;
+    let node = Node::set_up(Setup {
+        flags: &["--slots", "0"],
+        data: Some(folder.path()),
+        listen: Some(&address),
+        ..Setup::default()
+    })
+    .await;
     let id = node.submit(&script("3")).await;
     assert_eq!(node.finished(&id).await["usage"]["ran_on"], "again");
 }

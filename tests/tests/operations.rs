@@ -298,7 +298,8 @@ async fn after_a_failed_fsync_nothing_more_is_taken_and_readyz_says_so() {
     let Some(library) = breaking_fsync(folder.path()) else { return };
     let (data, trigger) = (folder.path().join("data"), folder.path().join("trigger"));
     let env = [("LD_PRELOAD", text(&library)), ("BREAK_FSYNC", text(&trigger))];
-    let mut node = Node::set_up(Setup { data: Some(&data), env: &env, flags: &[] }).await;
+    let mut node =
+        Node::set_up(Setup { data: Some(&data), env: &env, flags: &[], listen: None }).await;
     let accepted = node.submit(&script("'before'")).await;
     assert_eq!(node.finished(&accepted).await["state"], "succeeded");
 
@@ -466,7 +467,7 @@ async fn traces_are_sent_to_a_collector() {
     let (url, mut exported) = collector().await;
     let flags = ["--otlp-endpoint", &url];
     let env = [("OTEL_BSP_SCHEDULE_DELAY", "100")];
-    let node = Node::set_up(Setup { flags: &flags, env: &env, data: None }).await;
+    let node = Node::set_up(Setup { flags: &flags, env: &env, data: None, listen: None }).await;
     node.deploy("add", "text/javascript", "export default (a, b) => a + b;").await;
     let id = node.submit(&json!({"function": "add", "args": [1, 2]})).await;
     node.finished(&id).await;

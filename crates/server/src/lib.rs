@@ -65,6 +65,7 @@ use engine::EngineConfig;
 use front::Front;
 use guards::{Guards, Token};
 use janitor::Janitor;
+use threads::Threads;
 use workers::Workers;
 
 /// The version of the program.
@@ -201,7 +202,10 @@ pub async fn serve(
         // Waiting requests answer at once, and /readyz turns callers away.
         stopping.cancel();
     };
-    let listened = listen::serve(listener, node.front, announced).await;
+    let threads = Threads::start();
+    if let Ok(threads) = &threads {
+        listen::serve(listener, node.front, threads, announced).await;
+    }
     // Before the engine, which would refuse what it hands in.
     node.schedules_task.end().await;
     node.janitor.abort();
@@ -221,7 +225,10 @@ pub async fn serve(
     let documents = node.app.documents.clone();
     spawn_blocking(move || documents.close()).await?;
     node.upkeep.abort();
-    listened.map_err(Error::Listen)
+    let threads = threads.map_err(Error::Listen)?;
+    // After the sessions, which live on them; joined where waiting for them holds nobody up.
+    drop(spawn_blocking(move || drop(threads)).await);
+    Ok(())
 }
 
 /// A node that has started, but listens to nobody yet.

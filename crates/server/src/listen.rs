@@ -32,20 +32,17 @@ const GRACE: Duration = Duration::from_secs(5);
 const REST_AFTER_FAILURE: Duration = Duration::from_millis(100);
 
 /// Serves `front` on `listener` until `shutdown` resolves, and then until the requests under way
-/// have ended or their time of grace is over.
-///
-/// # Errors
-/// The system refuses the threads.
+/// have ended or their time of grace is over. Sessions of workers go on, as long as `threads` do.
 pub async fn serve(
     listener: TcpListener,
     front: Front,
+    threads: &Threads,
     shutdown: impl Future<Output = ()>,
-) -> std::io::Result<()> {
-    let threads = Threads::start()?;
+) {
     let graceful = GracefulShutdown::new();
     let cut_off = CancellationToken::new();
     tokio::select! {
-        () = accept(&listener, &front, &threads, (&graceful, &cut_off)) => {}
+        () = accept(&listener, &front, threads, (&graceful, &cut_off)) => {}
         () = shutdown => {}
     }
     drop(listener);
@@ -53,9 +50,6 @@ pub async fn serve(
         tracing::warn!("requests were still under way {GRACE:?} after the node was told to stop");
         cut_off.cancel();
     }
-    // Joined where waiting for them holds nobody up.
-    drop(tokio::task::spawn_blocking(move || drop(threads)).await);
-    Ok(())
 }
 
 async fn accept(

@@ -73,9 +73,7 @@ pub async fn serve(mut socket: WebSocket, app: App, caller: Caller) {
         Ok(Ok(newcomer)) => attend(&mut socket, &app, newcomer).await,
     };
     tracing::debug!(reason = %end.farewell, "a session is over");
-    if let Some(code) = end.code {
-        close(socket, code, &end.farewell.to_string()).await;
-    }
+    close(socket, end).await;
 }
 
 /// Waits for the first frame that is known, which must be hello.
@@ -313,15 +311,19 @@ fn lost(error: &axum::Error) -> End {
     End { code, farewell: Farewell::Left(format!("the connection was lost: {reason}")) }
 }
 
-/// Tells the worker why, and waits a little until it has heard: a connection that is shut while
-/// something lies unread takes what was sent with it.
-async fn close(mut socket: WebSocket, code: u16, reason: &str) {
-    let end = reason.floor_char_boundary(REASON_BYTES_MAX);
-    let frame = CloseFrame { code, reason: reason[..end].into() };
+/// Tells the worker why, or answers its own goodbye, and waits a little until it has heard: a
+/// connection that is shut while something lies unread takes what was sent with it.
+async fn close(mut socket: WebSocket, end: End) {
+    let mut reason = end.farewell.to_string();
+    reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
+    let frame = end.code.map(|code| CloseFrame { code, reason: reason.into() });
     let closing = async {
-        if socket.send(Message::Close(Some(frame))).await.is_ok() {
-            while let Some(Ok(_)) = socket.recv().await {}
+        if let Some(frame) = frame
+            && socket.send(Message::Close(Some(frame))).await.is_err()
+        {
+            return;
         }
+        while let Some(Ok(_)) = socket.recv().await {}
     };
     // Late or never: it is over in any case.
     drop(timeout(CLOSE_TIME_MAX, closing).await);
