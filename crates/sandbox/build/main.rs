@@ -5,6 +5,9 @@ mod driver;
 #[path = "../src/engine_settings.rs"]
 #[expect(dead_code, reason = "some settings are for the running sandbox only")]
 mod engine_settings;
+#[path = "../src/interruptible.rs"]
+#[expect(dead_code, reason = "what is compiled here is not looked for later")]
+mod interruptible;
 mod quickjs;
 
 use std::path::{Path, PathBuf};
@@ -23,6 +26,7 @@ fn main() -> wasmtime::Result<()> {
     }
     println!("cargo::rerun-if-changed=build");
     println!("cargo::rerun-if-changed=src/engine_settings.rs");
+    println!("cargo::rerun-if-changed=src/interruptible.rs");
 
     let quickjs = fs::read(&quickjs_path).with_context(|| {
         format!(
@@ -33,11 +37,12 @@ fn main() -> wasmtime::Result<()> {
     let prelude = fs::read_to_string(&prelude_path)?;
     let snapshot = quickjs::snapshot(&quickjs, &prelude)?;
     let engine = Engine::new(&engine_settings::compiled_code_settings()?)?;
-    let compiled = engine.precompile_module(&snapshot.module)?;
+    let module = interruptible::interruptible(&snapshot.module)?.unwrap_or(snapshot.module);
+    let compiled = engine.precompile_module(&module)?;
 
     write(&out_dir, "quickjs.cwasm", &compiled)?;
     // Kept beside the compiled code for a machine whose processor lacks what the build machine had.
-    write(&out_dir, "quickjs.wasm", &snapshot.module)?;
+    write(&out_dir, "quickjs.wasm", &module)?;
     write(&out_dir, "quickjs_heap.bin", &snapshot.heap)?;
     write(&out_dir, "quickjs_layout.rs", snapshot.layout.as_rust().as_bytes())
 }

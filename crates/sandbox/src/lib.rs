@@ -9,6 +9,7 @@ mod executor;
 mod guest;
 mod host;
 mod imports;
+mod interruptible;
 mod invocation;
 mod meter;
 mod program;

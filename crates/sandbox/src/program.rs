@@ -17,7 +17,7 @@ use crate::accept::{Rejection, exports_of};
 use crate::guest::Guest;
 use crate::quickjs::Script;
 use crate::wasi::{Input, decode_bytes};
-use crate::{Error, imports, wasm};
+use crate::{Error, imports, interruptible, wasm};
 
 /// How long a compilation may take before its caller is told that it costs too much.
 const COMPILE_TIME_MAX: Duration = Duration::from_secs(30);
@@ -244,6 +244,7 @@ fn too_slow() -> Error {
 fn file_name(engine: &Engine, digest: Digest) -> String {
     let mut hasher = std::hash::DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
+    interruptible::VERSION.hash(&mut hasher);
     format!("{}-{:016x}.cwasm", digest.hex(), hasher.finish())
 }
 
@@ -274,9 +275,13 @@ fn used_now(path: &Path) {
 }
 
 fn compile(engine: &Engine, path: Option<&Path>, bytes: &[u8]) -> Result<Module, Error> {
-    let module = Module::new(engine, bytes).map_err(|error| {
+    let invalid = |error: wasmtime::Error| {
         Rejection::new("invalid_wasm", format!("cannot be compiled: {error:#}"))
-    })?;
+    };
+    // Before anything is replaced, so that what is wrong is told of the bytes that were handed in.
+    Module::validate(engine, bytes).map_err(invalid)?;
+    let replaced = interruptible::interruptible(bytes).map_err(|error| invalid(error.into()))?;
+    let module = Module::new(engine, replaced.as_deref().unwrap_or(bytes)).map_err(invalid)?;
     if let Some(path) = path
         && let Err(error) = keep(&module, path)
     {
