@@ -3,11 +3,14 @@
 //! bands, each four times as wide as the one below, and within a band the first come runs first:
 //! were it exact, many equal runs would take turns and all end at the end, or at their limit. Some
 //! turns are kept for those that waited longest, so that short runs never starve a long one.
+//!
+//! A run may be slow to yield: while a gibibyte that it held is given back, or the engine fills an array
+//! for it. If that keeps every compute thread, others help out.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -23,6 +26,12 @@ const NICENESS: i32 = 5;
 /// One turn in so many is for the run that has waited longest.
 const FAIR_TURN: u64 = 4;
 
+/// Threads that help out. All that were slow to yield share the processors with those that wait.
+const SPARE_THREADS: usize = 8;
+
+/// How many ticks pass without anybody's turn until one helps out.
+const STALLED_TICKS: u64 = 10;
+
 type Slice = Runnable<Arc<Meter>>;
 
 /// The compute threads and the runs that wait for one.
@@ -34,8 +43,12 @@ pub struct Executor {
 struct Shared {
     queue: Mutex<Queue>,
     ready: Condvar,
+    /// Wakes a thread that helps out.
+    stalled: Condvar,
     /// The length of the queue, to be read without its lock.
     waiting: AtomicUsize,
+    /// The turns taken, to be read without the queue's lock.
+    turns: AtomicU64,
     closed: AtomicBool,
 }
 
@@ -62,18 +75,39 @@ impl Executor {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             ready: Condvar::new(),
+            stalled: Condvar::new(),
             waiting: AtomicUsize::new(0),
+            turns: AtomicU64::new(0),
             closed: AtomicBool::new(false),
         });
-        let threads = (0..threads.max(1))
-            .map(|index| {
-                let (shared, runtime) = (shared.clone(), runtime.clone());
-                std::thread::Builder::new()
-                    .name(format!("compute-{index}"))
-                    .spawn(move || compute(&shared, &runtime))
-            })
-            .collect::<std::io::Result<_>>()?;
+        let start = |name: String, duty| {
+            let (shared, runtime) = (shared.clone(), runtime.clone());
+            let thread = std::thread::Builder::new().name(name);
+            thread.spawn(move || compute(&shared, duty, &runtime))
+        };
+        let computing =
+            (0..threads.max(1)).map(|index| start(format!("compute-{index}"), Duty::Always));
+        let helping =
+            (0..SPARE_THREADS).map(|index| start(format!("spare-{index}"), Duty::Stalled));
+        let threads = computing.chain(helping).collect::<std::io::Result<_>>()?;
         Ok(Self { shared, threads })
+    }
+
+    /// What is to be called at every tick: sees whether runs wait and none gets its turn.
+    pub fn watch(&self) -> impl FnMut() + Send + 'static {
+        let shared = self.shared.clone();
+        let (mut turns, mut stalled_ticks) = (0, 0);
+        move || {
+            let turns_now = shared.turns.load(Relaxed);
+            if shared.waiting.load(Relaxed) == 0 || turns_now != turns {
+                (turns, stalled_ticks) = (turns_now, 0);
+                return;
+            }
+            stalled_ticks += 1;
+            if stalled_ticks % STALLED_TICKS == 0 {
+                shared.stalled.notify_one();
+            }
+        }
     }
 
     /// Whether a run waits for a thread; one that runs should then make room.
@@ -101,6 +135,7 @@ impl Drop for Executor {
         {
             let _queue = self.shared.queue.lock();
             self.shared.ready.notify_all();
+            self.shared.stalled.notify_all();
         }
         let this_thread = std::thread::current().id();
         for thread in self.threads.drain(..) {
@@ -125,19 +160,35 @@ impl Shared {
     }
 
     /// The next slice to run; `None` when the threads are to end.
-    fn pop(&self) -> Option<Slice> {
+    fn pop(&self, duty: Duty) -> Option<Slice> {
         let mut queue = self.queue.lock();
+        if duty == Duty::Stalled && !self.closed.load(Relaxed) {
+            self.stalled.wait(&mut queue);
+        }
         loop {
             if self.closed.load(Relaxed) {
                 return None;
             }
             if let Some(next) = queue.next() {
                 self.waiting.store(queue.runs.len(), Relaxed);
+                self.turns.store(queue.turns, Relaxed);
                 return Some(next);
             }
-            self.ready.wait(&mut queue);
+            match duty {
+                Duty::Always => self.ready.wait(&mut queue),
+                Duty::Stalled => self.stalled.wait(&mut queue),
+            }
         }
     }
+}
+
+/// When a thread takes its turn.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Duty {
+    /// Whenever there is something to run.
+    Always,
+    /// Once, each time that no other thread has taken one for a while.
+    Stalled,
 }
 
 impl Queue {
@@ -159,11 +210,11 @@ impl Queue {
     }
 }
 
-fn compute(shared: &Shared, runtime: &Handle) {
+fn compute(shared: &Shared, duty: Duty, runtime: &Handle) {
     let _timers = runtime.enter();
     // Not being allowed to be nice is no reason not to run.
     let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS);
-    while let Some(slice) = shared.pop() {
+    while let Some(slice) = shared.pop(duty) {
         let meter = slice.metadata().clone();
         meter.begin_slice();
         // A panic here is a fault of ours: that run ends as one, and the thread goes on.
@@ -181,7 +232,61 @@ fn band(used_ns: u64) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::band;
+    use std::sync::mpsc;
+
+    use runabout_protocol::Limits;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::meter::NodeMemory;
+
+    fn meter() -> Arc<Meter> {
+        let node = Arc::new(NodeMemory::new(0));
+        Arc::new(Meter::new(Limits::default(), CancellationToken::new(), node))
+    }
+
+    #[tokio::test]
+    async fn runs_that_do_not_yield_hold_up_nobody() {
+        let executor = Executor::start(1, &Handle::current()).expect("threads start");
+        let mut watch = executor.watch();
+        let mut stuck = Vec::new();
+        for _ in 0..SPARE_THREADS {
+            let (release, released) = mpsc::channel::<()>();
+            let (begin, begun) = mpsc::channel::<()>();
+            let run = executor.spawn(
+                async move {
+                    begin.send(()).expect("is waited for");
+                    released.recv().is_err()
+                },
+                meter(),
+            );
+            while begun.try_recv().is_err() {
+                watch();
+            }
+            stuck.push((release, run));
+        }
+        let other = executor.spawn(async { 7 }, meter());
+        while !other.is_finished() {
+            watch();
+        }
+        assert_eq!(other.await, Some(7));
+        for (release, run) in stuck {
+            drop(release);
+            assert_eq!(run.await, Some(true));
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_helps_out_while_turns_are_taken() {
+        let executor = Executor::start(1, &Handle::current()).expect("threads start");
+        let mut watch = executor.watch();
+        for _ in 0..100 {
+            let name =
+                executor.spawn(async { std::thread::current().name().map(str::to_owned) }, meter());
+            watch();
+            assert_eq!(name.await, Some(Some("compute-0".to_owned())));
+        }
+    }
 
     #[test]
     fn bands_grow_fourfold() {

@@ -138,11 +138,12 @@ impl Sandbox {
         let engine = engine::new_engine(runs).map_err(Error::engine)?;
         let threads = |error: std::io::Error| Error::Engine(format!("no threads: {error}"));
         let runtime = tokio::runtime::Handle::current();
+        let executor = Arc::new(Executor::start(config.threads, &runtime).map_err(threads)?);
         let inner = Inner {
             quickjs: QuickJs::load(&engine).map_err(Error::engine)?,
             compiler: Compiler::new(&engine, config.cache_dir)?,
-            executor: Arc::new(Executor::start(config.threads, &runtime).map_err(threads)?),
-            ticker: Ticker::start(engine.clone()).map_err(threads)?,
+            ticker: Ticker::start(engine.clone(), executor.watch()).map_err(threads)?,
+            executor,
             memory: Arc::new(NodeMemory::new(config.memory_total_bytes)),
             permits: Semaphore::new(runs as usize),
             maximum: config.maximum,
