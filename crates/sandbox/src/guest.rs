@@ -25,13 +25,15 @@ pub struct Guest {
     pub host: Arc<Mutex<Host>>,
     pub wasi: Option<WasiP1Ctx>,
     pub js: Option<JsState>,
+    /// QuickJS has asked for something that differs from run to run: the time, randomness, the host.
+    pub has_asked: bool,
     limiter: Limiter,
 }
 
 impl Guest {
     pub fn new(meter: Arc<Meter>, host: Arc<Mutex<Host>>) -> Self {
         let limiter = Limiter(meter.clone());
-        Self { meter, host, wasi: None, js: None, limiter }
+        Self { meter, host, wasi: None, js: None, has_asked: false, limiter }
     }
 }
 

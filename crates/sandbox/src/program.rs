@@ -1,5 +1,7 @@
 //! Compiled artifacts: how they are compiled, within bounds, and where compiled code is kept.
 
+mod cache;
+
 use std::fs;
 use std::hash::{Hash, Hasher};
 use std::io::Write as _;
@@ -8,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quick_cache::{Weighter, sync::Cache};
 use runabout_protocol::{Arguments, Digest, Form, Language};
 use tokio::sync::Mutex;
 use wasmtime::{Engine, FuncType, InstancePre, Linker, Module};
@@ -18,15 +19,13 @@ use crate::guest::Guest;
 use crate::quickjs::Script;
 use crate::wasi::{Input, decode_bytes};
 use crate::{Error, imports, interruptible, wasm};
+use cache::Programs;
 
 /// How long a compilation may take before its caller is told that it costs too much.
 const COMPILE_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Sources shorter than this are read in less time than changing threads takes.
 const SOURCE_READ_IN_PLACE_BYTES: usize = 16 << 10;
-
-/// Compiled code kept in memory.
-const CACHE_BYTES_MAX: u64 = 512 << 20;
 
 /// A compiled artifact, ready to run any number of times.
 pub struct Program {
@@ -107,27 +106,11 @@ pub(crate) fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     list
 }
 
-#[derive(Clone)]
-struct CodeSize;
-
-impl Weighter<Digest, Arc<Program>> for CodeSize {
-    fn weight(&self, _digest: &Digest, program: &Arc<Program>) -> u64 {
-        let code = match &program.kind {
-            Kind::Js(script) => script.bytes_max(),
-            Kind::Wasm { pre, .. } | Kind::Wasi(pre) => {
-                let range = pre.module().image_range();
-                range.end.addr() - range.start.addr()
-            }
-        };
-        code as u64 + 4096
-    }
-}
-
 /// Compiles artifacts and keeps what it compiled, in memory and on disk.
 pub(crate) struct Compiler {
     engine: Engine,
     linker: Linker<Guest>,
-    programs: Cache<Digest, Arc<Program>, CodeSize>,
+    programs: Programs,
     /// Who holds it compiles; the others wait, each within its own caller's time.
     one_at_a_time: Arc<Mutex<()>>,
     folder: Option<PathBuf>,
@@ -143,14 +126,19 @@ impl Compiler {
         Ok(Self {
             engine: engine.clone(),
             linker: imports::linker(engine).map_err(Error::engine)?,
-            programs: Cache::with_weighter(1024, CACHE_BYTES_MAX, CodeSize),
+            programs: Programs::new(),
             one_at_a_time: Arc::default(),
             folder,
         })
     }
 
     pub fn prepared(&self, digest: Digest) -> Option<Arc<Program>> {
-        self.programs.get(&digest)
+        self.programs.get(digest)
+    }
+
+    /// Weighs a program anew that has come to hold more.
+    pub fn weigh_again(&self, program: &Arc<Program>) {
+        self.programs.insert(program);
     }
 
     pub async fn prepare(
@@ -171,7 +159,7 @@ impl Compiler {
             }
         };
         let program = Arc::new(Program { digest, kind });
-        self.programs.insert(digest, program.clone());
+        self.programs.insert(&program);
         Ok(program)
     }
 
@@ -282,13 +270,16 @@ fn compile(engine: &Engine, path: Option<&Path>, bytes: &[u8]) -> Result<Module,
     Module::validate(engine, bytes).map_err(invalid)?;
     let replaced = interruptible::interruptible(bytes).map_err(|error| invalid(error.into()))?;
     let module = Module::new(engine, replaced.as_deref().unwrap_or(bytes)).map_err(invalid)?;
-    if let Some(path) = path
-        && let Err(error) = keep(&module, path)
-    {
-        // It runs from memory, and is compiled again after a restart.
-        tracing::warn!(%error, ?path, "compiled code could not be kept");
+    let Some(path) = path else { return Ok(module) };
+    match keep(&module, path) {
+        // From the file it takes only the memory that it is used from, and gives it back if need be.
+        Ok(()) => Ok(load(engine, path).unwrap_or(module)),
+        Err(error) => {
+            // It runs from memory, and is compiled again after a restart.
+            tracing::warn!(%error, ?path, "compiled code could not be kept");
+            Ok(module)
+        }
     }
-    Ok(module)
 }
 
 /// Whole or not at all, even if the power fails: the bytes are on the disk before their name is.

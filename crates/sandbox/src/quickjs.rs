@@ -57,9 +57,14 @@ impl Script {
         Self { source, form, exports, reading }
     }
 
-    /// The most memory it comes to hold.
-    pub fn bytes_max(&self) -> usize {
-        self.source.len() + Reading::bytes_max(self.source.len())
+    /// The memory that it holds at this moment.
+    pub fn held_bytes(&self) -> usize {
+        self.source.len() + self.reading.kept_bytes()
+    }
+
+    /// Whether it has come to hold more since this was last asked.
+    pub fn has_grown(&self) -> bool {
+        self.reading.is_newly_kept()
     }
 }
 

@@ -79,7 +79,7 @@ async fn supervised(
 
 async fn execute(
     inner: &Arc<Inner>,
-    program: &Program,
+    program: &Arc<Program>,
     invocation: Invocation,
     meter: Arc<Meter>,
     host: Arc<Mutex<Host>>,
@@ -92,6 +92,9 @@ async fn execute(
             let input = quickjs::Input::read(export, args, task)?;
             let mut store = store(inner, guest);
             let outcome = inner.quickjs.run(&mut store, script, input).await;
+            if script.has_grown() {
+                inner.compiler.weigh_again(program);
+            }
             Ok(with_user_lines(outcome, &script.source))
         }
         Kind::Wasm { pre, functions, imports_wasi } => {

@@ -49,6 +49,7 @@ pub fn linker(engine: &Engine) -> Result<Linker<Guest>> {
         |mut caller: Caller<'_, Guest>,
          (name, name_length, _this, count, values): (u32, u32, u32, u32, u32)| {
             Box::new(async move {
+                caller.data_mut().has_asked = true;
                 let mut vm = Vm::of(&mut caller);
                 let name = vm.read(name, name_length.min(NAME_BYTES_MAX))?.to_vec();
                 let handles = vm.read(values, count.saturating_mul(4))?;
@@ -187,6 +188,7 @@ fn wasi(linker: &mut Linker<Guest>) -> Result<()> {
         wasi,
         "clock_time_get",
         |mut caller: Caller<'_, Guest>, _: i32, _: i64, result: u32| {
+            caller.data_mut().has_asked = true;
             let now_ns = CoarseClock::wall().as_nanos() as u64;
             write(&mut caller, result, &now_ns.to_le_bytes())
         },
@@ -195,6 +197,7 @@ fn wasi(linker: &mut Linker<Guest>) -> Result<()> {
         wasi,
         "random_get",
         |mut caller: Caller<'_, Guest>, address: u32, length: u32| {
+            caller.data_mut().has_asked = true;
             // QuickJS asks for a few bytes to seed its hash tables.
             let mut bytes = vec![0; length.min(4096) as usize];
             fill_random(&mut bytes)?;
@@ -213,4 +216,50 @@ fn write(caller: &mut Caller<'_, Guest>, address: u32, bytes: &[u8]) -> Result<i
     let memory = memory.ok_or_else(|| format_err!("quickjs.wasm exports no memory"))?;
     memory.write(caller, address as usize, bytes)?;
     Ok(SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+    use runabout_protocol::Limits;
+    use tokio_util::sync::CancellationToken;
+    use wasmtime::{Module, Store};
+
+    use super::*;
+    use crate::host::Host;
+    use crate::invocation::Silent;
+    use crate::meter::{Meter, NodeMemory};
+
+    /// Calls one import of a module that imports what QuickJS does.
+    async fn has_asked_after(import: &str, call: &str) -> bool {
+        let wat = format!(
+            r#"(module (import "wasi_snapshot_preview1" {import}) (memory (export "memory") 1)
+                (func (export "f") (drop (call 0 {call}))))"#
+        );
+        let engine = Engine::default();
+        let bytes = wat::parse_str(wat).expect("is WAT");
+        let module = Module::new(&engine, bytes).expect("is valid");
+        let node = Arc::new(NodeMemory::new(1 << 20));
+        let meter = Meter::new(Limits::default(), CancellationToken::new(), node);
+        let host = Host::new(Arc::new(Silent), None);
+        let guest = Guest::new(Arc::new(meter), Arc::new(Mutex::new(host)));
+        let mut store = Store::new(&engine, guest);
+        let linker = linker(&engine).expect("links");
+        let instance = linker.instantiate_async(&mut store, &module).await.expect("fits");
+        let function = instance.get_typed_func::<(), ()>(&mut store, "f").expect("is there");
+        function.call_async(&mut store, ()).await.expect("returns");
+        store.data().has_asked
+    }
+
+    #[tokio::test]
+    async fn asking_for_time_or_chance_is_noticed() {
+        let clock = r#""clock_time_get" (func (param i32 i64 i32) (result i32))"#;
+        assert!(has_asked_after(clock, "(i32.const 0) (i64.const 0) (i32.const 0)").await);
+        let random = r#""random_get" (func (param i32 i32) (result i32))"#;
+        assert!(has_asked_after(random, "(i32.const 0) (i32.const 8)").await);
+        let close = r#""fd_close" (func (param i32) (result i32))"#;
+        assert!(!has_asked_after(close, "(i32.const 0)").await);
+    }
 }

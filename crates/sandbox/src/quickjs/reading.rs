@@ -16,9 +16,8 @@ static HEAP: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/quickjs_heap.bin"
 /// How finely changes are told apart.
 const BLOCK_BYTES: usize = 64;
 
-/// The most that is kept of a reading, for each byte of source and beside.
-const KEPT_BYTES_PER_SOURCE_BYTE: usize = 16;
-const KEPT_BYTES_MIN: usize = 64 << 10;
+/// The most that is kept of a reading: a part of what all programs together may take.
+const KEPT_BYTES_MAX: usize = 16 << 20;
 
 /// Source, and what reading it once has made of it.
 pub struct Reading {
@@ -26,6 +25,8 @@ pub struct Reading {
     /// What runs once is not worth keeping: the second run keeps it.
     was_run: AtomicBool,
     kept: OnceLock<Kept>,
+    /// Whoever counts what is kept has not counted it yet.
+    is_newly_kept: AtomicBool,
 }
 
 /// What reading changed on the heap.
@@ -41,16 +42,26 @@ struct Kept {
 
 impl Reading {
     pub fn of(evaluation: Evaluation) -> Self {
-        Self { evaluation, was_run: AtomicBool::new(false), kept: OnceLock::new() }
+        Self {
+            evaluation,
+            was_run: AtomicBool::new(false),
+            kept: OnceLock::new(),
+            is_newly_kept: AtomicBool::new(false),
+        }
     }
 
     pub fn evaluation(&self) -> Evaluation {
         self.evaluation
     }
 
-    /// The most memory it comes to hold for a source of that length.
-    pub fn bytes_max(source_bytes: usize) -> usize {
-        KEPT_BYTES_MIN + source_bytes * KEPT_BYTES_PER_SOURCE_BYTE
+    /// The memory that it holds.
+    pub fn kept_bytes(&self) -> usize {
+        self.kept.get().map_or(0, |kept| kept.bytes.len() + size_of_val(&kept.spans[..]))
+    }
+
+    /// Whether something was kept since this was last asked.
+    pub fn is_newly_kept(&self) -> bool {
+        self.is_newly_kept.load(Relaxed) && self.is_newly_kept.swap(false, Relaxed)
     }
 
     /// Brings the compiled code about in an instance that has run nothing yet. `None` if it cannot
@@ -60,21 +71,25 @@ impl Reading {
             kept.put(vm.heap_of(kept.heap_bytes).await?);
             return Ok(Some(kept.compiled));
         }
+        vm.guest_mut().has_asked = false;
         let compiled = Box::pin(vm.compile(source, self.evaluation)).await?;
         if let Some(compiled) = compiled
             && self.was_run.swap(true, Relaxed)
-            && let Some(kept) = Kept::find(vm.heap()?, compiled, Self::bytes_max(source.len()))
-        {
+            // What came of the time or of chance is this run's alone.
+            && !vm.guest().has_asked
+            && let Some(kept) = Kept::find(vm.heap()?, compiled)
             // Another run may have been faster; what it kept is the same.
-            let _ = self.kept.set(kept);
+            && self.kept.set(kept).is_ok()
+        {
+            self.is_newly_kept.store(true, Relaxed);
         }
         Ok(compiled)
     }
 }
 
 impl Kept {
-    /// `None` if there is more than `bytes_max`.
-    fn find(heap: &[u8], compiled: u64, bytes_max: usize) -> Option<Self> {
+    /// `None` if there is more than is kept.
+    fn find(heap: &[u8], compiled: u64) -> Option<Self> {
         // What stands in the room for sources is read once, and not looked at again.
         let room = (layout::SOURCE - layout::HEAP) as usize;
         let room = room..room + layout::SOURCE_BYTES_MAX as usize;
@@ -91,7 +106,7 @@ impl Kept {
                 _ => spans.push((start, block.len())),
             }
             bytes.extend_from_slice(block);
-            if bytes.len() > bytes_max {
+            if bytes.len() > KEPT_BYTES_MAX {
                 return None;
             }
         }

@@ -194,6 +194,10 @@ impl<'a> Vm<'a> {
         self.store.data()
     }
 
+    pub fn guest_mut(&mut self) -> &mut Guest {
+        self.store.data_mut()
+    }
+
     pub fn out_of_memory(&self) -> Option<Outcome> {
         self.guest().meter.out_of_memory()
     }
