@@ -274,19 +274,19 @@ impl Code {
     }
 }
 
-const HEADER_BYTES: usize = 8;
+pub const HEADER_BYTES: usize = 8;
 const TYPES: u8 = 1;
 const IMPORTS: u8 = 2;
 const FUNCTIONS: u8 = 3;
-const EXPORTS: u8 = 7;
+pub const EXPORTS: u8 = 7;
 const CODE: u8 = 10;
 
-struct Section<'a> {
-    id: u8,
-    payload: &'a [u8],
+pub struct Section<'a> {
+    pub id: u8,
+    pub payload: &'a [u8],
 }
 
-fn sections(module: &[u8]) -> Result<Vec<Section<'_>>> {
+pub fn sections(module: &[u8]) -> Result<Vec<Section<'_>>> {
     let mut reader = Reader(module);
     reader.bytes(HEADER_BYTES)?;
     let mut sections = Vec::new();
@@ -298,7 +298,7 @@ fn sections(module: &[u8]) -> Result<Vec<Section<'_>>> {
     Ok(sections)
 }
 
-fn append(module: &mut Vec<u8>, id: u8, payload: &[u8]) {
+pub fn append(module: &mut Vec<u8>, id: u8, payload: &[u8]) {
     module.push(id);
     module.extend(number(payload.len() as u32));
     module.extend(payload);
@@ -334,7 +334,7 @@ fn exported_functions(payload: &[u8]) -> Result<Vec<(String, u32)>> {
 }
 
 /// Reads the binary format.
-struct Reader<'a>(&'a [u8]);
+pub struct Reader<'a>(pub &'a [u8]);
 
 impl<'a> Reader<'a> {
     fn bytes(&mut self, count: usize) -> Result<&'a [u8]> {
@@ -343,16 +343,16 @@ impl<'a> Reader<'a> {
         Ok(bytes)
     }
 
-    fn byte(&mut self) -> Result<u8> {
+    pub fn byte(&mut self) -> Result<u8> {
         Ok(self.bytes(1)?[0])
     }
 
-    fn name(&mut self) -> Result<&'a [u8]> {
+    pub fn name(&mut self) -> Result<&'a [u8]> {
         let length = self.number()? as usize;
         self.bytes(length)
     }
 
-    fn number(&mut self) -> Result<u32> {
+    pub fn number(&mut self) -> Result<u32> {
         let mut value = 0;
         for shift in (0..32).step_by(7) {
             let byte = self.byte()?;
@@ -366,7 +366,7 @@ impl<'a> Reader<'a> {
 }
 
 /// An unsigned number in the binary format.
-fn number(mut value: u32) -> Vec<u8> {
+pub fn number(mut value: u32) -> Vec<u8> {
     let mut bytes = Vec::new();
     while value >= 0x80 {
         bytes.push(value as u8 | 0x80);

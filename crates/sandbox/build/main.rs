@@ -5,6 +5,7 @@ mod driver;
 #[path = "../src/engine_settings.rs"]
 #[expect(dead_code, reason = "some settings are for the running sandbox only")]
 mod engine_settings;
+mod exports;
 #[path = "../src/interruptible.rs"]
 #[expect(dead_code, reason = "what is compiled here is not looked for later")]
 mod interruptible;
@@ -27,6 +28,7 @@ fn main() -> wasmtime::Result<()> {
     println!("cargo::rerun-if-changed=build");
     println!("cargo::rerun-if-changed=src/engine_settings.rs");
     println!("cargo::rerun-if-changed=src/interruptible.rs");
+    println!("cargo::rerun-if-changed=src/quickjs/api.rs");
 
     let quickjs = fs::read(&quickjs_path).with_context(|| {
         format!(
@@ -37,7 +39,8 @@ fn main() -> wasmtime::Result<()> {
     let prelude = fs::read_to_string(&prelude_path)?;
     let snapshot = quickjs::snapshot(&quickjs, &prelude)?;
     let engine = Engine::new(&engine_settings::compiled_code_settings()?)?;
-    let module = interruptible::interruptible(&snapshot.module)?.unwrap_or(snapshot.module);
+    let module = exports::keep_api(&snapshot.module)?;
+    let module = interruptible::interruptible(&module)?.unwrap_or(module);
     let compiled = engine.precompile_module(&module)?;
 
     write(&out_dir, "quickjs.cwasm", &compiled)?;

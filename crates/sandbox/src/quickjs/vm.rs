@@ -100,27 +100,7 @@ macro_rules! exports {
     };
 }
 
-exports!(
-    qjs_call,
-    qjs_eval,
-    qjs_execute_pending_job,
-    qjs_free_cstring,
-    qjs_free_value,
-    qjs_get_array_buffer,
-    qjs_get_exception,
-    qjs_get_float64,
-    qjs_get_string_len,
-    qjs_get_typed_array_buffer,
-    qjs_get_undefined,
-    qjs_get_value_ptr,
-    qjs_is_exception,
-    qjs_new_string,
-    qjs_new_uint8_array,
-    resolve_module = "JS_ResolveModule",
-    runabout_begin,
-    wasm_free,
-    wasm_malloc,
-);
+include!("api.rs");
 
 /// What is kept beside a QuickJS instance.
 pub struct JsState {
