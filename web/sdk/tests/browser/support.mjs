@@ -45,13 +45,14 @@ export async function servePages() {
   return { url, asked, close: () => new Promise((resolve) => { server.closeAllConnections(); server.close(resolve); }) };
 }
 
-export async function launchBrowser(options = {}) {
-  return await chromium.launch({
-    executablePath: CHROMIUM,
-    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-      '--disable-component-update', '--disable-sync'],
-    ...options,
-  });
+export const launchOptions = {
+  executablePath: CHROMIUM,
+  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+    '--disable-component-update', '--disable-sync'],
+};
+
+export async function launchBrowser() {
+  return await chromium.launch(launchOptions);
 }
 
 /** A page with the package in it: `window.connect`, and `window.node` if `url` is given. */
