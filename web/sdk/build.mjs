@@ -4,7 +4,8 @@
 // (`srcdoc`) or served from anywhere. The scripts of its Web Workers are texts inside of it.
 
 import { execFileSync } from 'node:child_process';
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
@@ -56,6 +57,19 @@ async function engine() {
   return `export const packed = '${packed}';\n`;
 }
 
+/** The licences of what is bundled. */
+async function licences() {
+  const texts = [];
+  for (const name of ['@bjorn3/browser_wasi_shim', 'es-module-lexer', 'eventsource-parser', 'idb', 'quickjs-wasi']) {
+    const folders = ['node_modules', '../node_modules'].map((folder) => `${folder}/${name}`);
+    const folder = folders.find((one) => existsSync(one));
+    for (const file of (await readdir(folder)).filter((one) => /^licen[cs]e/i.test(one)).sort()) {
+      texts.push(`${name} (${file})\n\n${await readFile(`${folder}/${file}`, 'utf8')}`);
+    }
+  }
+  return texts.join('\n----\n\n');
+}
+
 await rm('dist', { recursive: true, force: true });
 await mkdir('dist');
 await mkdir('src/generated', { recursive: true });
@@ -64,6 +78,7 @@ await writeFile('dist/frame.html', html);
 await writeFile('dist/frame.json', `${JSON.stringify({ policy: FRAME_POLICY })}\n`);
 await writeFile('src/generated/frame-html.js', `export const frameHtml = ${JSON.stringify(html)};\n`);
 await writeFile('src/generated/quickjs-wasm.js', await engine());
+await writeFile('dist/LICENSES.txt', await licences());
 await build({
   entryPoints: ['src/index.ts', 'src/service-worker.ts'],
   outdir: 'dist',
