@@ -18,6 +18,9 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::watch;
 
+/// Where a node listens unless its flags say something else.
+const ANY_PORT: [&str; 2] = ["--listen", "127.0.0.1:0"];
+
 /// Every wait of a test ends by this time, as a failure.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -94,10 +97,16 @@ pub struct Starting {
 impl Starting {
     /// Starts a node on this data.
     pub fn spawn(data: &Path, setup: &Setup<'_>) -> Self {
+        let listen = match setup.listen {
+            Some(address) => vec!["--listen", address],
+            None if setup.flags.contains(&"--listen") => Vec::new(),
+            None => ANY_PORT.to_vec(),
+        };
         let mut child = Command::new(binary())
-            .args(["serve", "--listen", setup.listen.unwrap_or("127.0.0.1:0"), "--data"])
+            .args(["serve", "--data"])
             .arg(data)
             .args(setup.flags)
+            .args(listen)
             .envs(setup.env.iter().copied())
             .stderr(Stdio::piped())
             .stdout(Stdio::null())

@@ -85,6 +85,12 @@ pub struct Wishes {
     #[arg(long, value_name = "TIME", env = "RUNABOUT_PING_EVERY", value_parser = units::milliseconds)]
     #[serde(default, deserialize_with = "milliseconds")]
     pub ping_every: Option<u64>,
+    /// A node that calls may be handed to: http://far.example:7878
+    #[arg(long, value_name = "URL", env = "RUNABOUT_UPSTREAM")]
+    pub upstream: Option<String>,
+    /// A file that holds the token which that node wants
+    #[arg(long, value_name = "FILE", env = "RUNABOUT_UPSTREAM_TOKEN_FILE")]
+    pub upstream_token_file: Option<PathBuf>,
     /// Where traces are sent, over OTLP/HTTP: http://localhost:4318
     #[arg(long, value_name = "URL", env = "RUNABOUT_OTLP_ENDPOINT")]
     pub otlp_endpoint: Option<String>,
@@ -109,6 +115,8 @@ impl Wishes {
             log_format: self.log_format.or(fallback.log_format),
             keep: self.keep.or(fallback.keep),
             ping_every: self.ping_every.or(fallback.ping_every),
+            upstream: self.upstream.or(fallback.upstream),
+            upstream_token_file: self.upstream_token_file.or(fallback.upstream_token_file),
             otlp_endpoint: self.otlp_endpoint.or(fallback.otlp_endpoint),
         }
     }
@@ -213,7 +221,8 @@ mod tests {
             "listen = '127.0.0.1:0'\ndata = 'd'\nname = 'n'\nslots = 0\ntoken_file = 't'\n\
              allow_origin = ['http://a']\ntimeout_max = '5m'\nmemory_max = 1048576\n\
              memory_total = '2GiB'\nfair_label = 'team'\nlog_format = 'json'\n\
-             keep = '7d'\nping_every = '2s'\notlp_endpoint = 'http://localhost:4318'\n",
+             keep = '7d'\nping_every = '2s'\notlp_endpoint = 'http://localhost:4318'\n\
+             upstream = 'http://far:7878'\nupstream_token_file = 'u'\n",
         )
         .expect("read");
         assert_eq!((wishes.slots, wishes.timeout_max), (Some(0), Some(300_000)));
@@ -223,7 +232,9 @@ mod tests {
         assert_eq!(wishes.keep, Some(7 * 24 * 60 * 60 * 1_000));
         assert_eq!(wishes.otlp_endpoint.as_deref(), Some("http://localhost:4318"));
         assert_eq!(wishes.ping_every, Some(2_000));
-        assert_eq!(keys().len(), 14, "a new setting belongs into this test too");
+        assert_eq!(wishes.upstream.as_deref(), Some("http://far:7878"));
+        assert_eq!(wishes.upstream_token_file.as_deref(), Some(Path::new("u")));
+        assert_eq!(keys().len(), 16, "a new setting belongs into this test too");
     }
 
     #[test]

@@ -1,11 +1,47 @@
 //! What a decision costs: the class of the arguments, the decision, and what is told of the run.
+//! Measured is processor time, so that a machine with other work shows much the same.
 
 use std::hint::black_box;
 use std::time::Duration;
 
+use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{Criterion, criterion_group, criterion_main};
 use runabout_protocol::Digest;
 use runabout_scheduler::placement::{Class, End, Key, Placement, Question, Run, Side};
+use rustix::time::{ClockId, clock_gettime};
+
+/// The processor time of this thread.
+struct ProcessorTime;
+
+impl Measurement for ProcessorTime {
+    type Intermediate = Duration;
+    type Value = Duration;
+
+    fn start(&self) -> Duration {
+        let time = clock_gettime(ClockId::ThreadCPUTime);
+        Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+    }
+
+    fn end(&self, start: Duration) -> Duration {
+        self.start() - start
+    }
+
+    fn add(&self, one: &Duration, other: &Duration) -> Duration {
+        *one + *other
+    }
+
+    fn zero(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn to_f64(&self, value: &Duration) -> f64 {
+        value.as_nanos() as f64
+    }
+
+    fn formatter(&self) -> &dyn ValueFormatter {
+        WallTime.formatter()
+    }
+}
 
 fn key(n: u8) -> Key {
     Key { digest: Digest([n; 32]), export: None }
@@ -34,7 +70,7 @@ fn experienced() -> Placement {
     placement
 }
 
-fn placement(criterion: &mut Criterion) {
+fn placement(criterion: &mut Criterion<ProcessorTime>) {
     let mut placement = experienced();
     let key = key(7);
     let known = Class::of("[34]");
@@ -71,5 +107,9 @@ fn placement(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, placement);
+criterion_group! {
+    name = benches;
+    config = Criterion::default().with_measurement(ProcessorTime);
+    targets = placement
+}
 criterion_main!(benches);

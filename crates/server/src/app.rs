@@ -23,6 +23,7 @@ use crate::metrics::Metrics;
 use crate::problem::Problem;
 use crate::schedules::Schedules;
 use crate::source::{Artifact, Examiner};
+use crate::upstream::{NodeLoad, Upstream};
 use crate::workers::Workers;
 
 /// Requests that wait for a task's end at once. Further ones do not wait: they are answered with the
@@ -72,6 +73,8 @@ pub struct Parts {
     pub metrics: Metrics,
     /// Cancelled when the node begins to stop, so that nothing waits on.
     pub stopping: CancellationToken,
+    /// The node behind this one, if there is one.
+    pub upstream: Option<Arc<Upstream>>,
 }
 
 /// Who a node is.
@@ -82,6 +85,8 @@ pub struct Node {
     pub name: String,
     /// The name as `Runabout-Ran-On` carries it.
     pub name_header: HeaderValue,
+    /// The machine's processors.
+    pub processors: u32,
 }
 
 impl Deref for App {
@@ -108,6 +113,17 @@ impl App {
         self.store.health() == Health::Working && self.documents.failed().is_none()
     }
 
+    /// How busy the node is.
+    pub fn load(&self) -> NodeLoad {
+        let (calls, _) = self.gate.load();
+        let running = calls as u64 + self.engine.counts().running;
+        NodeLoad {
+            processors: self.node.processors,
+            running: u32::try_from(running).unwrap_or(u32::MAX),
+            cpu_ms: None,
+        }
+    }
+
     /// Wires a node's parts.
     #[expect(clippy::too_many_arguments, reason = "each part once, and only here")]
     pub fn new(
@@ -120,6 +136,7 @@ impl App {
         schedules: Schedules,
         documents: Documents,
         stopping: CancellationToken,
+        upstream: Option<Arc<Upstream>>,
     ) -> Self {
         Self(Arc::new(Parts {
             node,
@@ -139,6 +156,7 @@ impl App {
             waits: Semaphore::new(WAITS_MAX),
             metrics: Metrics::new(),
             stopping,
+            upstream,
         }))
     }
 

@@ -244,6 +244,9 @@ codes! {
     InternalError = "internal_error", 500,
         "The node failed at its part",
         "Its log says more. Nothing was lost that it had accepted.";
+    UpstreamLost = "upstream_lost", 502,
+        "The upstream was lost during a call that may run only once",
+        "It may have run or not. Call again if that does no harm; `pure` in the manifest says so for ever.";
     FunctionMissing = "function_missing", 503,
         "The endpoint's function is not deployed",
         "Deploy it with `PUT /v1/functions/{name}`; `function` names it.";
@@ -262,6 +265,9 @@ codes! {
     StorageFull = "storage_full", 507,
         "The node's disk is full",
         "Reads go on. Free some space and try again.";
+    OffloadLoop = "offload_loop", 508,
+        "The call has passed this node before",
+        "Nothing: the node that asked runs it itself. Two nodes have each other as upstream.";
 }
 
 impl Code {

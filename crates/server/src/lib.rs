@@ -24,6 +24,7 @@ mod metrics;
 mod multipart;
 mod opening;
 pub mod parse;
+mod placing;
 mod problem;
 mod read;
 mod request_log;
@@ -34,6 +35,7 @@ mod source;
 mod submission;
 mod suggest;
 mod threads;
+mod upstream;
 mod wanted;
 mod workers;
 
@@ -57,6 +59,7 @@ pub use endpoints::{InvalidEndpoint, Misfit, check as check_endpoints};
 pub use guards::InvalidOrigin;
 pub use identity::FILE as IDENTITY_FILE;
 pub use metrics::markdown as metrics_markdown;
+pub use upstream::Setup as UpstreamSetup;
 
 use app::{App, Node};
 use deployed::Functions;
@@ -66,6 +69,7 @@ use front::Front;
 use guards::{Guards, Token};
 use janitor::Janitor;
 use threads::Threads;
+use upstream::{Upstream, keep_probing};
 use workers::Workers;
 
 /// The version of the program.
@@ -111,6 +115,8 @@ pub struct Settings {
     /// How often workers are asked whether they are there; `None` means every five seconds. One that
     /// leaves three pings unanswered is taken for gone.
     pub ping_every: Option<Duration>,
+    /// The node that work may be handed to.
+    pub upstream: Option<UpstreamSetup>,
 }
 
 impl Settings {
@@ -128,6 +134,7 @@ impl Settings {
             keep: None,
             endpoints: Vec::new(),
             ping_every: None,
+            upstream: None,
         }
     }
 }
@@ -153,6 +160,9 @@ pub enum Error {
     /// An endpoint is wrong.
     #[error("endpoint {}: {}", .0.index + 1, .0.invalid)]
     Endpoint(#[from] Misfit),
+    /// No node can be reached by that.
+    #[error("{0:?} is no upstream: {1}")]
+    InvalidUpstream(String, String),
     /// The data directory cannot be used.
     #[error(transparent)]
     Store(#[from] runabout_store::Error),
@@ -225,6 +235,9 @@ pub async fn serve(
     let documents = node.app.documents.clone();
     spawn_blocking(move || documents.close()).await?;
     node.upkeep.abort();
+    if let Some(probing) = node.probing {
+        probing.abort();
+    }
     let threads = threads.map_err(Error::Listen)?;
     // After the sessions, which live on them; joined where waiting for them holds nobody up.
     drop(spawn_blocking(move || drop(threads)).await);
@@ -238,6 +251,8 @@ struct Started {
     engine_task: engine::EngineTask,
     schedules_task: schedules::SchedulesTask,
     upkeep: JoinHandle<()>,
+    /// What looks after the upstream, if there is one.
+    probing: Option<JoinHandle<()>>,
     janitor: JoinHandle<()>,
 }
 
@@ -250,6 +265,8 @@ async fn start(settings: Settings, listen: SocketAddr) -> Result<Started, Error>
     let workers = Workers::new(settings.ping_every.unwrap_or(workers::PING_EVERY), token);
     let name = settings.name.unwrap_or_else(|| listen.to_string());
     let name_header = name_header(&name)?;
+    let upstream = settings.upstream.as_ref().map(|setup| Upstream::new(setup, cores()));
+    let upstream = upstream.transpose()?.map(Arc::new);
     let data_dir = settings.data_dir;
     let mut sandbox = runabout_sandbox::Config::for_this_machine();
     let compiled = data_dir.join("compiled");
@@ -267,7 +284,7 @@ async fn start(settings: Settings, listen: SocketAddr) -> Result<Started, Error>
     endpoints.warn_of_missing(&functions).await;
     let (engine, engine_task) =
         engine::start(config, Arc::new(store.clone()), sandbox.clone()).await?;
-    let node = Node { id, name, name_header };
+    let node = Node { id, name, name_header, processors: cores() };
     let documents = documents::open(documents_dir, Arc::clone(engine.events())).await?;
     let (schedules, inbox) = schedules::channel();
     let stopping = CancellationToken::new();
@@ -281,12 +298,14 @@ async fn start(settings: Settings, listen: SocketAddr) -> Result<Started, Error>
         schedules,
         documents,
         stopping,
+        upstream,
     );
     let schedules_task = schedules::start(app.clone(), inbox).await?;
     let front = Front::new(guards, routes::router(app.clone()));
     let upkeep = tokio::spawn(upkeep(app.clone()));
+    let probing = app.upstream.clone().map(|upstream| tokio::spawn(keep_probing(upstream)));
     let janitor = tokio::spawn(janitor.run());
-    Ok(Started { app, front, engine_task, schedules_task, upkeep, janitor })
+    Ok(Started { app, front, engine_task, schedules_task, upkeep, probing, janitor })
 }
 
 fn token(settings: &Settings, listen: SocketAddr) -> Result<Option<Token>, Error> {
@@ -318,6 +337,7 @@ fn name_header(name: &str) -> Result<HeaderValue, Error> {
         .ok_or_else(|| Error::InvalidName(name.to_owned()))
 }
 
+/// The processors of this machine.
 fn cores() -> u32 {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     u32::try_from(cores).unwrap_or(u32::MAX)

@@ -11,8 +11,10 @@ use runabout_protocol::{Outcome, Usage};
 use runabout_scheduler::Write as Decision;
 
 use crate::app::App;
+use crate::codes::Code;
 use crate::engine::{Counts, Farewell};
 use crate::events::Load;
+use crate::upstream::Reply;
 
 /// Seconds; from a warm Wasm call to a task that fills its limit.
 const SECONDS: &[f64] =
@@ -94,6 +96,20 @@ metrics! {
     RUN_BYTES = "runabout_run_memory_bytes", IN_BYTES, "", "Peak memory of calls' runs";
     CALLS_RUNNING = "runabout_calls_running", GAUGE, "", "Calls that run";
     CALLS_WAITING = "runabout_calls_waiting", GAUGE, "", "Calls that wait for their turn";
+    PLACED = "runabout_placements_total", COUNTER, "place, reason",
+        "Calls of a node with an upstream, by where they ran and why";
+    RACES = "runabout_placement_races_total", COUNTER, "won",
+        "Calls that ran here and upstream, by who was first";
+    HANDED = "runabout_upstream_calls_total", COUNTER, "result",
+        "Calls that were handed upstream, by what came of it";
+    HANDED_SECONDS = "runabout_upstream_seconds", IN_SECONDS, "",
+        "Calls that were answered upstream, from request to answer";
+    ARTIFACTS_SENT = "runabout_artifacts_sent_total", COUNTER, "",
+        "Artifacts that were sent upstream";
+    LOOPS = "runabout_offload_loops_total", COUNTER, "",
+        "Calls that were refused as they had been here before";
+    REACHABLE = "runabout_upstream_reachable", GAUGE, "",
+        "1 while the upstream can be reached, 0 while it cannot or there is none";
     SUBMITTED = "runabout_tasks_submitted_total", COUNTER, "", "Tasks that were submitted";
     TASKS = "runabout_task_outcomes_total", COUNTER, "outcome", "Tasks that ended, by outcome";
     ATTEMPTS = "runabout_attempts_total", COUNTER, "outcome", "Attempts that ended, by outcome";
@@ -360,6 +376,9 @@ pub struct Metrics {
     call_seconds: Histogram,
     run_seconds: Histogram,
     run_bytes: Histogram,
+    handed_seconds: Histogram,
+    loops: Counter,
+    artifacts_sent: Counter,
     sandbox_starts: Counter,
     document_reads: Counter,
     counters: [(Counter, Count); 4],
@@ -384,6 +403,7 @@ pub struct Moment {
     document_streams: usize,
     compute_waiting: usize,
     counted: Counted,
+    is_upstream_reachable: bool,
 }
 
 impl Moment {
@@ -395,6 +415,7 @@ impl Moment {
             sandbox_bytes: app.sandbox.memory_used_bytes(),
             waits: app.waiting(),
             events: app.engine.events().load(),
+            is_upstream_reachable: app.upstream.as_ref().is_some_and(|it| it.is_reachable()),
             is_writable: app.is_writable(),
             documents: app.documents.load(),
             document_streams: app.document_streams(),
@@ -408,12 +429,18 @@ impl Metrics {
     /// Makes the handles.
     pub fn new() -> Self {
         metrics::gauge!(BUILD, "version" => crate::VERSION).set(1.0);
+        metrics::counter!(PLACED, "place" => "here", "reason" => "faster").increment(0);
+        for won in ["here", "upstream"] {
+            metrics::counter!(RACES, "won" => won).increment(0);
+        }
+        metrics::counter!(HANDED, "result" => "answered").increment(0);
         for what in crate::janitor::REMOVES {
             cleared_up(what).increment(0);
         }
-        let gauges: [(_, Reading); 17] = [
+        let gauges: [(_, Reading); 18] = [
             (CALLS_RUNNING, |it| Some(it.calls.0 as u64)),
             (CALLS_WAITING, |it| Some(it.calls.1 as u64)),
+            (REACHABLE, |it| Some(it.is_upstream_reachable.into())),
             (TASKS_QUEUED, |it| Some(it.counts.queued)),
             (TASKS_RUNNING, |it| Some(it.counts.running)),
             (SLOTS, |it| Some(it.counts.slots)),
@@ -443,6 +470,9 @@ impl Metrics {
             call_seconds: metrics::histogram!(CALL_SECONDS),
             run_seconds: metrics::histogram!(RUN_SECONDS),
             run_bytes: metrics::histogram!(RUN_BYTES),
+            handed_seconds: metrics::histogram!(HANDED_SECONDS),
+            loops: metrics::counter!(LOOPS),
+            artifacts_sent: metrics::counter!(ARTIFACTS_SENT),
             sandbox_starts: sandbox_starts(),
             gauges: gauges.map(|(name, value)| (metrics::gauge!(name), value)).into(),
         }
@@ -466,6 +496,53 @@ impl Metrics {
         if let Some(bytes) = usage.memory_peak_bytes {
             self.run_bytes.record(float(bytes));
         }
+    }
+
+    /// Counts a call by where it ran and why.
+    pub fn placed(&self, place: &'static str, reason: &'static str) {
+        metrics::counter!(PLACED, "place" => place, "reason" => reason).increment(1);
+    }
+
+    /// Counts a call that ran on both sides.
+    pub fn raced(&self, won: &'static str) {
+        metrics::counter!(RACES, "won" => won).increment(1);
+    }
+
+    /// Counts what came of a call that was handed upstream.
+    pub fn handed(&self, reply: &Reply, took: Duration) {
+        let result = match reply {
+            Reply::Answered(_) => "answered",
+            Reply::NotBegun(why) => why.word(),
+            Reply::Lost(_) => "lost",
+        };
+        metrics::counter!(HANDED, "result" => result).increment(1);
+        if let Reply::Answered(_) = reply {
+            self.handed_seconds.record(took);
+        }
+    }
+
+    /// Counts a call that the upstream has answered.
+    pub fn call_answered(&self, code: Option<Code>, total: Duration) {
+        let counter = match code {
+            None => &self.calls.returned,
+            Some(Code::FunctionThrew) => &self.calls.threw,
+            Some(Code::TimedOut) => &self.calls.timed_out,
+            Some(Code::OutOfMemory) => &self.calls.out_of_memory,
+            // It was not run.
+            Some(_) => return,
+        };
+        counter.increment(1);
+        self.call_seconds.record(total);
+    }
+
+    /// Counts an artifact that was sent upstream.
+    pub fn artifact_sent(&self) {
+        self.artifacts_sent.increment(1);
+    }
+
+    /// Counts a call that was refused because it had been here before.
+    pub fn looped(&self) {
+        self.loops.increment(1);
     }
 
     /// The page that Prometheus reads.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use runabout_protocol::Limits;
-use runabout_server::Settings;
+use runabout_server::{Settings, UpstreamSetup};
 use tokio::net::TcpListener;
 
 use crate::config::{File, LogFormat, Wishes};
@@ -29,6 +29,7 @@ Examples:
   runabout serve --listen 0.0.0.0:7878 --token-file token.txt
   runabout serve --slots 0 --memory-max 256MiB
   runabout serve --keep 7d
+  runabout serve --upstream http://far.example:7878
   RUNABOUT_LOG=debug runabout serve --log-format json")]
 pub struct Serve {
     #[command(flatten)]
@@ -100,6 +101,11 @@ fn settings(wishes: Wishes) -> anyhow::Result<Settings> {
     if let Some((flag, _)) = more_than_zero.iter().find(|(_, value)| *value == 0) {
         return Err(Failure::new(Exit::Usage, format!("{flag} must be more than 0")).into());
     }
+    let upstream_token = wishes.upstream_token_file.as_deref().map(token).transpose()?;
+    if upstream_token.is_some() && wishes.upstream.is_none() {
+        let message = "--upstream-token-file is of no use without --upstream";
+        return Err(Failure::new(Exit::Usage, message).into());
+    }
     Ok(Settings {
         data_dir: wishes.data.unwrap_or_else(|| DEFAULT_DATA.into()),
         name: wishes.name,
@@ -112,6 +118,7 @@ fn settings(wishes: Wishes) -> anyhow::Result<Settings> {
         keep: wishes.keep.map(Duration::from_millis),
         endpoints: Vec::new(),
         ping_every: wishes.ping_every.map(Duration::from_millis),
+        upstream: wishes.upstream.map(|url| UpstreamSetup { url, token: upstream_token }),
     })
 }
 

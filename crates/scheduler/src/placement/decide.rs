@@ -165,8 +165,7 @@ impl Placement {
         }
         match first {
             Side::Here if question.is_pure => {
-                let is_new = entry.upstream.samples() == 0;
-                let is_in_doubt = is_new || entry.changes_seen != changes;
+                let is_in_doubt = !entry.is_tried || entry.changes_seen != changes;
                 is_in_doubt || entry.unseen_upstream >= EXPLORED_EVERY
             }
             Side::Here => {
@@ -190,6 +189,7 @@ impl Placement {
             Side::Upstream => {
                 entry.unseen_upstream = 0;
                 entry.changes_seen = changes;
+                entry.is_tried = true;
             }
         }
     }

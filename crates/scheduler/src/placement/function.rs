@@ -43,6 +43,8 @@ pub(super) struct Entry {
     pub(super) unseen_here: u32,
     /// How often the upstream had changed its pace when it was last seen from here.
     pub(super) changes_seen: u32,
+    /// Whether it was ever tried upstream.
+    pub(super) is_tried: bool,
     pub(super) counts: Counts,
     used: u64,
 }

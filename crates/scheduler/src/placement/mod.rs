@@ -27,6 +27,7 @@ pub use function::Counts;
 pub use load::Ticket;
 pub use report::{Learned, LearnedClass, LearnedFunction, LearnedSide};
 
+use costs::Basis;
 use estimate::Seen;
 use function::Function;
 use load::Load;
@@ -264,7 +265,10 @@ impl Placement {
         let entry = function.entry(class, turns);
         entry.unseen_upstream = 0;
         entry.changes_seen = changes;
-        if let Some(here) = entry.here.forecast() {
+        entry.is_tried = true;
+        // What was given up here is only known to take longer than it was given.
+        let here = entry.here.forecast().filter(|here| here.basis == Basis::Measured);
+        if let Some(here) = here {
             let upstream_ms = run.cpu_ms.unwrap_or(run.wall_ms);
             function.pace.see(here.busy_ms, upstream_ms, changes);
             self.pace.see(here.busy_ms, upstream_ms, changes);

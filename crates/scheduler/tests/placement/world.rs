@@ -8,6 +8,9 @@ use crate::caller::Caller;
 use crate::machine::{Job, Machine, SLICE_MS};
 use crate::workload::Call;
 
+/// How often an upstream that can be reached is looked at.
+const LOOKED_AT_EVERY_MS: f64 = 5_000.0;
+
 /// What lies between the machines.
 pub struct Network;
 
@@ -70,13 +73,24 @@ pub struct World<'a> {
     open: Vec<usize>,
     now_ms: f64,
     next: usize,
+    look_at_ms: f64,
 }
 
 impl<'a> World<'a> {
     pub fn new(calls: &'a [Call], weather: &'a Weather, caller: Caller) -> Self {
         let sides = Sides { here: Machine::new(2), upstream: Machine::new(4), is_reachable: true };
         let progress = vec![Progress::default(); calls.len()];
-        Self { calls, weather, caller, sides, progress, open: Vec::new(), now_ms: 0.0, next: 0 }
+        Self {
+            calls,
+            weather,
+            caller,
+            sides,
+            progress,
+            open: Vec::new(),
+            now_ms: 0.0,
+            next: 0,
+            look_at_ms: 0.0,
+        }
     }
 
     /// Lets it all happen.
@@ -150,11 +164,16 @@ impl<'a> World<'a> {
         }
     }
 
+    /// As a node does it: an upstream that can be reached is looked at now and then as well.
     fn probe(&mut self) {
         let (now, is_reachable) = (self.now(), self.sides.is_reachable);
-        if let Some(placement) = self.caller.placement()
-            && placement.probe(now)
-        {
+        let is_time_to_look = self.now_ms >= self.look_at_ms;
+        if is_time_to_look {
+            self.look_at_ms = self.now_ms + LOOKED_AT_EVERY_MS;
+        }
+        let Some(placement) = self.caller.placement() else { return };
+        let looks = placement.breaker().is_closed() && is_time_to_look;
+        if looks || placement.probe(now) {
             if is_reachable {
                 placement.reachable();
             } else {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,6 +16,7 @@ use runabout_protocol::{
     Outcome, Place, Returned,
 };
 use runabout_sandbox::{Invocation, Report};
+use runabout_scheduler::placement::Side;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -29,20 +30,13 @@ use crate::body::{ARGS_BYTES_MAX, Received, Room};
 use crate::calls::Tail;
 use crate::codes::Code;
 use crate::extract::{Query, Segment};
+use crate::placing::{Why, place};
 use crate::problem::{Problem, ProblemJson, stopping};
-use crate::wanted::{By, Wanted};
+use crate::upstream::{
+    LOAD, LOGS, NodeLoad, PLACEMENT, PURE, RAN_ON, SERVER_TIMING, Via, WANT_LOGS, server_timing,
+};
+use crate::wanted::Wanted;
 use crate::{read, source};
-
-/// Says how long each phase took.
-const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
-/// The node the call ran on.
-const RAN_ON: HeaderName = HeaderName::from_static("runabout-ran-on");
-/// Why it ran there.
-const PLACEMENT: HeaderName = HeaderName::from_static("runabout-placement");
-/// A request with `1` gets the call's last lines of output in [`LOGS`].
-const WANT_LOGS: HeaderName = HeaderName::from_static("runabout-want-logs");
-/// The last lines, a JSON array of `{stream, text}`, as base64.
-const LOGS: HeaderName = HeaderName::from_static("runabout-logs");
 
 /// The most JSON in [`LOGS`]; base64 makes 8 KiB of it, and Node.js reads no more than 16 of all.
 const LOGS_BYTES_MAX: usize = 6 << 10;
@@ -134,10 +128,14 @@ async fn call_function(
     let (parts, body) = request.into_parts();
     let deployed = app.functions.find(&name, how.version).await?;
     let manifest = &deployed.version.manifest;
+    let via = via(&app, &parts.headers)?;
     let (args, room) = arguments(&app, &parts.headers, body).await?;
     let call = Call {
         digest: deployed.version.digest,
         limits: deployed.limits(how.limits(), app.sandbox.maximum(), "")?,
+        asked_limits: how.limits().or(manifest.limits.unwrap_or_default()),
+        is_pure: manifest.pure.unwrap_or(true) && is_pure(&parts.headers),
+        via,
         wanted: how.wanted().unwrap_or_else(|| deployed.wanted(&args)),
         export: how.export.or_else(|| manifest.export.clone()),
         args,
@@ -179,11 +177,15 @@ async fn call_artifact(
         let detail = "an artifact has no versions";
         return Err(Problem::new(Code::ConflictingFields, detail).with("field", "version"));
     }
+    let via = via(&app, &parts.headers)?;
     let limits = how.limits().resolve(app.sandbox.maximum());
     let (args, room) = arguments(&app, &parts.headers, body).await?;
     let call = Call {
         digest: parse_digest(&digest)?,
         limits: limits.map_err(|above| Problem::above_maximum(&above, ""))?,
+        asked_limits: how.limits(),
+        is_pure: is_pure(&parts.headers),
+        via,
         wanted: how.wanted().unwrap_or_default(),
         export: how.export,
         args,
@@ -203,15 +205,55 @@ pub struct Call {
     /// Its arguments.
     pub args: Arguments,
     /// The room that the arguments take.
+    #[expect(dead_code, reason = "held to the end of the call, so that those that wait count too")]
     pub room: Room,
-    /// Its limits.
+    /// The limits that hold here.
     pub limits: Limits,
+    /// What the caller or the manifest asks for of them.
+    pub asked_limits: LimitsRequest,
+    /// Whether it may run twice.
+    pub is_pure: bool,
+    /// The nodes that it has passed.
+    pub via: Via,
     /// Where it should run.
     pub wanted: Wanted,
     /// Whether the caller wants to see the last lines of output.
     pub logs_wanted: bool,
     /// When the request came.
     pub began: Instant,
+}
+
+impl Call {
+    /// The limits to ask for on another node: what was asked for here, and what this node lowers.
+    pub fn asked_limits(&self) -> LimitsRequest {
+        let default = Limits::default();
+        let lower = |asked: Option<u64>, here: u64, default: u64| {
+            asked.map(|asked| asked.min(here)).or((here < default).then_some(here))
+        };
+        let Self { limits, asked_limits: asked, .. } = self;
+        LimitsRequest {
+            timeout_ms: lower(asked.timeout_ms, limits.timeout_ms, default.timeout_ms),
+            cpu_ms: asked.cpu_ms.map(|asked| asked.min(limits.cpu_ms)),
+            memory_bytes: lower(asked.memory_bytes, limits.memory_bytes, default.memory_bytes),
+        }
+    }
+}
+
+/// The nodes that a call has passed.
+///
+/// # Errors
+/// `offload_loop` if this one is among them, `invalid_field` if it is no list of nodes.
+pub fn via(app: &App, headers: &HeaderMap) -> Result<Via, Problem> {
+    Via::of(headers, app.node.id).inspect_err(|problem| {
+        if problem.is(Code::OffloadLoop) {
+            app.metrics.looped();
+        }
+    })
+}
+
+/// A node that hands a call on says so if it may run only once.
+pub fn is_pure(headers: &HeaderMap) -> bool {
+    headers.get(PURE).is_none_or(|value| value != "0")
 }
 
 /// Whether a request wants the call's last lines of output.
@@ -258,13 +300,34 @@ fn json_arguments(bytes: Vec<u8>) -> Result<Arguments, Problem> {
     Ok(Arguments { values, encoding: None })
 }
 
-/// Runs a call and answers with its outcome.
+/// Runs a call where it should run.
 ///
 /// # Errors
-/// It could not run: `overloaded`, `artifact_missing`, or arguments that do not fit.
-pub async fn run(app: &App, call: Call) -> Result<Response, Problem> {
-    // Held to the end of the call, so that those that wait are counted too.
-    let _room = call.room;
+/// It cannot run.
+pub async fn run(app: &App, mut call: Call) -> Result<Response, Problem> {
+    if let Some(upstream) = &app.upstream {
+        return place(app, upstream, call).await;
+    }
+    let args = std::mem::replace(&mut call.args, Arguments::none());
+    let ran = execute(app, &call, args).await?;
+    respond(app, &call, ran, Why::without_upstream(call.wanted).header(Side::Here))
+}
+
+/// A run that has ended, here.
+pub struct Ran {
+    /// How, and what it used.
+    pub report: Report,
+    tail: Arc<Tail>,
+    queued: Duration,
+    preparing: Duration,
+    running: Duration,
+}
+
+/// Runs a call here. Its arguments come beside it, as they are used up.
+///
+/// # Errors
+/// It cannot run here.
+pub async fn execute(app: &App, call: &Call, args: Arguments) -> Result<Ran, Problem> {
     let full = |_| Problem::overloaded("too many calls are waiting for their turn");
     let queued = Instant::now();
     let _turn = app.gate.enter().await.map_err(full)?;
@@ -273,8 +336,8 @@ pub async fn run(app: &App, call: Call) -> Result<Response, Problem> {
     let running = Instant::now();
     let tail = Arc::new(Tail::default());
     let invocation = Invocation {
-        export: call.export,
-        args: call.args,
+        export: call.export.clone(),
+        args,
         stdin: None,
         limits: call.limits,
         task: None,
@@ -286,47 +349,44 @@ pub async fn run(app: &App, call: Call) -> Result<Response, Problem> {
     let span = tracing::debug_span!("call", outcome = tracing::field::Empty);
     let report = app.sandbox.run(&program, invocation).instrument(span.clone()).await?;
     span.record("outcome", report.outcome.kind());
-    let ended = Instant::now();
-    let total = ended - call.began;
-    app.metrics.call_ended(&report.outcome, &report.usage, total);
-    let phases = [
-        ("queue", preparing - queued),
-        ("prepare", running - preparing),
-        ("run", ended - running),
-        ("total", total),
-    ];
-    let mut response = answer(report, &tail);
+    Ok(Ran {
+        report,
+        tail,
+        queued: preparing - queued,
+        preparing: running - preparing,
+        running: running.elapsed(),
+    })
+}
+
+/// The answer to a call that ran here.
+///
+/// # Errors
+/// Its output cannot be told.
+pub fn respond(
+    app: &App,
+    call: &Call,
+    ran: Ran,
+    placement: HeaderValue,
+) -> Result<Response, Problem> {
+    let total = call.began.elapsed();
+    app.metrics.call_ended(&ran.report.outcome, &ran.report.usage, total);
+    let phases =
+        [("queue", ran.queued), ("prepare", ran.preparing), ("run", ran.running), ("total", total)];
+    let cpu_ms = ran.report.usage.cpu_ms;
+    let mut response = answer(ran.report, &ran.tail);
     let headers = response.headers_mut();
-    headers.insert(SERVER_TIMING, server_timing(&phases));
+    headers.insert(SERVER_TIMING, server_timing(phases));
     headers.insert(RAN_ON, app.node.name_header.clone());
-    headers.insert(PLACEMENT, placement(call.wanted));
+    headers.insert(PLACEMENT, placement);
     if call.logs_wanted {
-        headers.insert(LOGS, logs(&tail)?);
+        headers.insert(LOGS, logs(&ran.tail)?);
+    }
+    if call.via.is_from_a_node()
+        && let Some(load) = (NodeLoad { cpu_ms, ..app.load() }).header()
+    {
+        headers.insert(LOAD, load);
     }
     Ok(response)
-}
-
-fn server_timing(phases: &[(&str, Duration)]) -> HeaderValue {
-    use std::fmt::Write as _;
-    let mut text = String::with_capacity(80);
-    for (name, duration) in phases {
-        let separator = if text.is_empty() { "" } else { ", " };
-        let (milliseconds, rest) = (duration.as_millis(), duration.subsec_micros() % 1000);
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{separator}{name};dur={milliseconds}.{rest:03}");
-    }
-    HeaderValue::try_from(text).expect("names and numbers make a header")
-}
-
-/// This version has no upstream, so that everything runs here, whatever was asked for.
-fn placement(wanted: Wanted) -> HeaderValue {
-    HeaderValue::from_static(match (wanted.place, wanted.by) {
-        (Place::Here, By::Word) => "here; reason=asked",
-        (Place::Here, By::Rule) => "here; reason=rule",
-        (Place::Here, By::BrokenRule) => "here; reason=rule_failed",
-        (Place::Upstream | Place::Auto, _) => "here; reason=no_upstream",
-        (Place::Tab, _) => "here; reason=no_tab",
-    })
 }
 
 /// The last lines that fit into a header that common clients still read.
@@ -428,12 +488,6 @@ mod tests {
         let json = STANDARD.decode(header.as_bytes()).expect("is base64");
         let lines: Vec<serde_json::Value> = serde_json::from_slice(&json).expect("is JSON");
         assert_eq!(lines.last().map(|line| &line["text"]), Some(&"3999".into()));
-    }
-
-    #[test]
-    fn phases_are_told_in_milliseconds() {
-        let phases = [("run", Duration::from_micros(22_900)), ("total", Duration::from_millis(23))];
-        assert_eq!(server_timing(&phases), "run;dur=22.900, total;dur=23.000");
     }
 
     #[test]

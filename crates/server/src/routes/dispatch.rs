@@ -16,6 +16,7 @@ use crate::codes::Code;
 use crate::compute;
 use crate::endpoints::{Binding, Definition, Parameters, Target, Value};
 use crate::problem::Problem;
+use crate::upstream::Via;
 
 /// What a request says, and what it takes while it is answered.
 struct Asked {
@@ -23,6 +24,8 @@ struct Asked {
     /// The room of its body.
     room: Room,
     logs_wanted: bool,
+    is_pure: bool,
+    via: Via,
     began: Instant,
 }
 
@@ -40,7 +43,9 @@ pub async fn to_endpoint(State(app): State<App>, request: Request) -> Result<Res
     }
     let logs_wanted = calls::wants_logs(&parts.headers);
     let parameters = of_path(&segments)?;
-    let mut asked = Asked { parameters, room: None, logs_wanted, began };
+    let is_pure = calls::is_pure(&parts.headers);
+    let via = calls::via(&app, &parts.headers)?;
+    let mut asked = Asked { parameters, room: None, logs_wanted, is_pure, via, began };
     asked.read(&app, endpoint, &parts, body).await?;
     match &endpoint.target {
         Target::Function(binding) => calls::run(&app, asked.call(&app, binding).await?).await,
@@ -74,7 +79,13 @@ impl Asked {
     /// The call that a function's endpoint makes of it.
     async fn call(self, app: &App, binding: &Binding) -> Result<Call, Problem> {
         let call = call_of(app, binding, &self.parameters, self.began).await?;
-        Ok(Call { room: self.room, logs_wanted: self.logs_wanted, ..call })
+        Ok(Call {
+            room: self.room,
+            logs_wanted: self.logs_wanted,
+            is_pure: call.is_pure && self.is_pure,
+            via: self.via,
+            ..call
+        })
     }
 }
 
@@ -105,6 +116,9 @@ pub async fn call_of(
         args,
         room: None,
         limits: deployed.limits,
+        asked_limits: manifest.limits.unwrap_or_default(),
+        is_pure: manifest.pure.unwrap_or(true),
+        via: Via::default(),
         wanted,
         logs_wanted: false,
         began,

@@ -11,6 +11,7 @@ pub mod events;
 mod functions;
 mod node;
 mod pages;
+mod placement;
 mod schedules;
 pub mod tasks;
 mod workers;
@@ -84,6 +85,7 @@ fn documented() -> OpenApiRouter<App> {
         .merge(artifacts::routes())
         .merge(workers::routes())
         .merge(node::routes())
+        .merge(placement::routes())
 }
 
 // axum adds the `Allow` header.

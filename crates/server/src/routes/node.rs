@@ -13,6 +13,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::app::App;
 use crate::metrics::Moment;
 use crate::problem::{Problem, ProblemJson, document_read_only, stopping, storage_failed};
+use crate::upstream::LOAD;
 
 /// The routes of this file.
 pub fn routes() -> OpenApiRouter<App> {
@@ -49,9 +50,9 @@ struct NodeReport {
     get, path = "/v1/node", tag = "node",
     responses((status = 200, description = "The node", body = NodeReport))
 )]
-async fn node(State(app): State<App>) -> Json<NodeReport> {
+async fn node(State(app): State<App>) -> Response {
     let counts = app.engine.counts();
-    Json(NodeReport {
+    let report = Json(NodeReport {
         id: app.node.id,
         name: app.node.name.clone(),
         version: crate::VERSION,
@@ -59,8 +60,11 @@ async fn node(State(app): State<App>) -> Json<NodeReport> {
         slots: counts.slots,
         queued: counts.queued,
         running: counts.running,
-        upstream: None,
-    })
+        upstream: app.upstream.as_ref().map(|upstream| upstream.url().to_owned()),
+    });
+    // A node that asks whether this one is there wants to know how busy it is.
+    let load = app.load().header().map(|load| [(LOAD, load)]);
+    (load, report).into_response()
 }
 
 /// A probe's answer.

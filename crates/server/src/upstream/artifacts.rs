@@ -1,0 +1,89 @@
+//! Which artifacts the upstream has been given, so that each is sent once.
+
+use std::collections::HashMap;
+
+use parking_lot::Mutex;
+use runabout_protocol::Digest;
+use tokio::sync::Mutex as AsyncMutex;
+
+use super::client::{Heard, NoAnswer, Upstreamer};
+use crate::app::App;
+use crate::problem::Problem;
+
+/// Artifacts that are remembered; when there are more, all are forgotten, and asked for anew.
+const REMEMBERED_MAX: usize = 4_096;
+
+/// The artifacts that the upstream is known to have.
+#[derive(Default)]
+pub struct Artifacts {
+    known: Mutex<HashMap<Digest, Sending>>,
+    /// One is sent at a time: those that wait for the same one then find it sent.
+    sending: AsyncMutex<()>,
+}
+
+/// How often an artifact was sent: the upstream may have forgotten it since.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sending(u32);
+
+impl Artifacts {
+    /// The last time that it was sent.
+    pub fn last(&self, digest: Digest) -> Sending {
+        self.known.lock().get(&digest).copied().unwrap_or_default()
+    }
+
+    /// Whether the upstream has had it.
+    pub fn is_known(&self, digest: Digest) -> bool {
+        self.known.lock().contains_key(&digest)
+    }
+
+    /// The upstream has it.
+    pub fn learn(&self, digest: Digest) {
+        self.keep(digest, self.last(digest));
+    }
+
+    fn keep(&self, digest: Digest, sending: Sending) {
+        let mut known = self.known.lock();
+        if known.len() >= REMEMBERED_MAX && !known.contains_key(&digest) {
+            known.clear();
+        }
+        known.insert(digest, sending);
+    }
+
+    /// Sends an artifact, unless somebody has since `last`.
+    ///
+    /// # Errors
+    /// This node does not have it either, or the upstream does not answer. What it answers, if it
+    /// was asked and does not take it, is the inner value.
+    pub async fn send(
+        &self,
+        app: &App,
+        client: &Upstreamer,
+        digest: Digest,
+        last: Sending,
+    ) -> Result<Result<(), Heard>, NotSent> {
+        let _turn = self.sending.lock().await;
+        if self.last(digest) != last {
+            return Ok(Ok(()));
+        }
+        let stored =
+            app.store.artifact(digest).await.map_err(|error| NotSent::Ours(error.into()))?;
+        let missing = || NotSent::Ours(crate::app::artifact_missing(digest));
+        let (meta, bytes) = stored.ok_or_else(missing)?;
+        let put = client.put_artifact(digest, meta.language, bytes).await;
+        let heard = put.map_err(NotSent::NoAnswer)?;
+        if !heard.status.is_success() {
+            return Ok(Err(heard));
+        }
+        app.metrics.artifact_sent();
+        self.keep(digest, Sending(last.0.wrapping_add(1)));
+        Ok(Ok(()))
+    }
+}
+
+/// Why an artifact was not sent.
+pub enum NotSent {
+    /// It is not to be had here.
+    Ours(Problem),
+    /// The upstream does not answer.
+    NoAnswer(NoAnswer),
+}
