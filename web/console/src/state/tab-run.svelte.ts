@@ -72,7 +72,8 @@ export class PrivateRun implements Watched {
       });
       this.#end(report);
     } catch (error) {
-      this.error = error;
+      if (this.#abort.signal.aborted) this.#cancelled();
+      else this.error = error;
     }
   }
 
@@ -99,6 +100,11 @@ export class PrivateRun implements Watched {
       outcome: outcome as Outcome,
       usage: { ...usage, ran_on: "this tab" } as Usage,
     });
+  }
+
+  #cancelled() {
+    const finished_at = new Date().toISOString();
+    this.#change({ state: "cancelled", finished_at, outcome: { kind: "cancelled" } });
   }
 
   #change(change: Partial<Task>) {
