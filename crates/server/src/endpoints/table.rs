@@ -71,6 +71,9 @@ impl Entry {
     }
 }
 
+/// The parameters in a path by name, still percent-encoded.
+pub type InPath<'a> = Vec<(&'a str, &'a str)>;
+
 impl Table {
     /// Checks the endpoints of a file and makes a table of them.
     ///
@@ -114,8 +117,8 @@ impl Table {
         self.entries.get(*self.shapes.get(&definition.pattern.shape())?)
     }
 
-    /// The endpoint that a path leads to, and the parameters in the path, still percent-encoded.
-    pub fn find<'a>(&'a self, path: &'a str) -> Option<(Arc<Entry>, Vec<(&'a str, &'a str)>)> {
+    /// The endpoint that a path leads to, and the parameters in the path.
+    pub fn find<'a>(&'a self, path: &'a str) -> Option<(Arc<Entry>, InPath<'a>)> {
         if is_reserved(path) {
             return None;
         }

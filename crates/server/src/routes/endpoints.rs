@@ -32,7 +32,7 @@ pub fn routes() -> OpenApiRouter<App> {
     reason = "only its schema is used; which of both it is shows in the first byte"
 )]
 enum Put {
-    One(EndpointRequest),
+    One(Box<EndpointRequest>),
     All(Vec<EndpointRequest>),
 }
 
