@@ -38,13 +38,14 @@ test("while the node is away a reload opens the console, and Run goes on", async
   await page.evaluate(async () => {
     await navigator.serviceWorker.ready;
   });
+  await page.locator("iframe[title='Kept for later']").waitFor({ state: "detached" });
   await node.stop();
   await page.reload();
   await page.getByText("Node unreachable: running in this tab.").waitFor();
   await page.getByRole("textbox", { name: "Code" }).waitFor();
   await run(page);
   await page.getByText('"Hello, world!"').waitFor();
-  await page.getByText("this tab", { exact: true }).first().waitFor();
+  await page.getByText("local", { exact: true }).waitFor();
   await context.close();
   await node.close();
 });
