@@ -77,6 +77,7 @@ impl Document {
             line.is_worked_on = true;
             if !self.shared.hand_over(Work::Drain(Arc::clone(self))) {
                 line.jobs.clear();
+                line.is_worked_on = false;
                 return Err(Error::ReadOnly("the node is stopping".to_owned()));
             }
         }
@@ -101,7 +102,7 @@ impl Document {
 
     /// Whether anything is known of it: it is there, or was.
     pub(crate) fn is_known(&self) -> bool {
-        self.log.range().is_some() || !self.line.lock().jobs.is_empty()
+        self.log.range().is_some() || self.line.lock().is_worked_on
     }
 
     /// With the writer; for the start, before anybody else knows the document.

@@ -174,7 +174,10 @@ impl Documents {
     ) -> Result<Accepted, Error> {
         let document = self.known(name)?;
         self.has_room(true, text.len())?;
-        let bytes = text.len();
+        // One that conflicts is answered with both texts, and with their pieces: what is done together
+        // is bounded by what may come of it.
+        let there = document.current.load().as_ref().map_or(0, |it| it.plain.bytes.len());
+        let bytes = text.len() + 4 * there;
         self.change(&document, What::Edit { base, text }, by, bytes).await
     }
 

@@ -124,7 +124,7 @@ struct Inner {
     ticker: Ticker,
     memory: Arc<NodeMemory>,
     /// One for each instance the pool has room for.
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
     maximum: Limits,
 }
 
@@ -145,7 +145,7 @@ impl Sandbox {
             ticker: Ticker::start(engine.clone(), executor.watch()).map_err(threads)?,
             executor,
             memory: Arc::new(NodeMemory::new(config.memory_total_bytes)),
-            permits: Semaphore::new(runs as usize),
+            permits: Arc::new(Semaphore::new(runs as usize)),
             maximum: config.maximum,
             engine,
         };

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 use runabout_protocol::{LimitKind, Outcome};
+use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::Store;
 
 use crate::accept::user_stack;
@@ -22,14 +23,15 @@ pub async fn run(
     program: &Arc<Program>,
     invocation: Invocation,
 ) -> Result<Report, Error> {
-    let permit = inner.permits.acquire().await;
-    let _permit = permit.map_err(|_| Error::Engine("the sandbox is closed".to_owned()))?;
+    let permit = inner.permits.clone().acquire_owned().await;
+    let permit = permit.map_err(|_| Error::Engine("the sandbox is closed".to_owned()))?;
     let cancel = invocation.cancel.clone();
     let meter = Arc::new(Meter::new(invocation.limits, cancel, inner.memory.clone()));
     let _abandon = AbandonOnDrop(meter.clone());
 
     meter.begin_visit();
-    let mut whole = Box::pin(supervised(inner.clone(), program.clone(), invocation, meter.clone()));
+    let mut whole =
+        Box::pin(supervised(inner.clone(), program.clone(), invocation, meter.clone(), permit));
     // Whatever it waits for, it is polled again on a compute thread.
     let first = whole.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     if let Poll::Ready(report) = first {
@@ -56,6 +58,8 @@ async fn supervised(
     program: Arc<Program>,
     invocation: Invocation,
     meter: Arc<Meter>,
+    // Given back with the instance: of a caller who hangs up, it lives a little longer than the call.
+    _permit: OwnedSemaphorePermit,
 ) -> Result<Report, Error> {
     let _ticking = inner.ticker.keep_ticking();
     let host =

@@ -23,6 +23,20 @@ impl<S: Send + Sync> FromRequestParts<S> for Segment {
     }
 }
 
+/// Two parts of a path in braces, percent-decoded.
+pub struct Segments(pub String, pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Segments {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        let unknown = || "\u{fffd}".to_owned();
+        let texts = Path::<(String, String)>::from_request_parts(parts, state).await;
+        let Path((one, other)) = texts.unwrap_or_else(|_| Path((unknown(), unknown())));
+        Ok(Self(one, other))
+    }
+}
+
 /// A query string.
 pub struct Query<T>(pub T);
 

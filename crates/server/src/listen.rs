@@ -64,6 +64,8 @@ async fn accept(
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(256)
+        // A node behind which many callers hang up at once takes that many runs back.
+        .max_pending_accept_reset_streams(256)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_INTERVAL);
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));

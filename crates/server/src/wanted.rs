@@ -6,7 +6,7 @@ use runabout_protocol::{Arguments, Encoding, Place};
 use crate::rules::{InvalidRule, Rule, Undecided};
 
 /// The most bytes of arguments that a manifest's rule looks at.
-const RULE_ARGS_BYTES_MAX: usize = 256 << 10;
+pub const RULE_ARGS_BYTES_MAX: usize = 256 << 10;
 
 /// A wish, and whose it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -22,6 +22,9 @@ use crate::spool::Spool;
 /// node's disk this long, and one commit, after it was made.
 const GATHER_FOR: Duration = Duration::from_millis(50);
 
+/// How soon an artifact that could not be had is asked for again.
+const TRY_AGAIN_AFTER: Duration = Duration::from_millis(250);
+
 /// The node that a session works for, as far as running attempts needs it.
 pub trait Node: Send + Sync + 'static {
     /// The bytes of an artifact; `None` if the node does not have it.
@@ -176,7 +179,20 @@ impl<N: Node> Hand<N> {
         self.sandbox.run(&program, invocation).await.map_err(Failure::Sandbox)
     }
 
+    /// The program, however often it takes to get it. That it cannot be had is not the function's
+    /// doing: the node gives the attempt to another worker if it does not begin in time.
     async fn program(&self, run: &Run) -> Result<Arc<Program>, Failure> {
+        loop {
+            match self.try_program(run).await {
+                Err(Failure::Fetch(_) | Failure::Sandbox(sandbox::Error::Busy(_))) => {
+                    tokio::time::sleep(TRY_AGAIN_AFTER).await;
+                }
+                found => return found,
+            }
+        }
+    }
+
+    async fn try_program(&self, run: &Run) -> Result<Arc<Program>, Failure> {
         if let Some(program) = self.sandbox.prepared(run.artifact) {
             return Ok(program);
         }

@@ -11,7 +11,7 @@ use super::parameters::Parameters;
 use super::path::Pattern;
 use super::template::{Missing, Template};
 use crate::deployed::{Reference, reference};
-use crate::rules::InvalidRule;
+use crate::rules::{InvalidRule, Undecided};
 use crate::wanted::{self, Offload, Wanted};
 
 /// The most arguments of one call.
@@ -203,6 +203,13 @@ impl Binding {
                 Ok(Some(Wanted::word(place)))
             }
             Some(Offload::Rule(rule)) => {
+                let looked_at =
+                    rule.variables().iter().filter_map(|it| parameters.value_of(it).ok());
+                let bytes: usize = looked_at.map(|value| value.json().text().len()).sum();
+                if bytes > wanted::RULE_ARGS_BYTES_MAX {
+                    let why = "the parameters are too large for a rule".to_owned();
+                    return Ok(Some(Wanted::ruled(Err(Undecided(why)))));
+                }
                 let values = rule.variables().iter().filter_map(|name| {
                     let value = parameters.value_of(name).ok()?.json().read().ok()?;
                     Some((name.as_str(), value))

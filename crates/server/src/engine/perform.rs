@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use runabout_protocol::{Attempt, Run, ServerToWorker, TaskId, WorkerId, frame};
-use runabout_scheduler::{Effect, Lease};
+use runabout_protocol::{Attempt, Outcome, Run, ServerToWorker, TaskId, Usage, WorkerId, frame};
+use runabout_scheduler::{Effect, Event, Lease};
 
 use super::driver::Driver;
 use super::sessions::Farewell;
@@ -14,13 +14,21 @@ impl Driver {
         let mut runs = self.runs(&effects).await;
         for effect in effects {
             match effect {
-                Effect::Run(Lease { worker, task, attempt }) => {
+                Effect::Run(lease @ Lease { worker, task, attempt }) => {
                     // What an earlier attempt said of its progress is not true of this one.
                     self.shared.forget_progress(task);
                     // One that could not be read is given up when its worker has not said within
                     // ten seconds that it started.
-                    if let Some(run) = runs.remove(&(task, attempt)) {
-                        self.send(worker, ServerToWorker::Run(Box::new(run)));
+                    match runs.remove(&(task, attempt)) {
+                        Some(run) => self.send(worker, ServerToWorker::Run(Box::new(run))),
+                        // Deleted in the turn that gave it out: its worker never hears of it, and
+                        // could never say that it has ended.
+                        None if !self.scheduler.is_current(lease) => self.step(Event::Finished {
+                            lease,
+                            outcome: Outcome::Cancelled,
+                            usage: Usage::default(),
+                        }),
+                        None => {}
                     }
                 }
                 Effect::Stop(Lease { worker, task, attempt }) => {

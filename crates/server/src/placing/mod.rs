@@ -142,8 +142,8 @@ impl Placing<'_> {
         let Answer { status, headers: said, body, .. } = answer;
         let mut response = (status, Body::from(body)).into_response();
         let headers = response.headers_mut();
-        headers.remove(header::CONTENT_TYPE);
-        for name in [header::CONTENT_TYPE, header::RETRY_AFTER, RAN_ON] {
+        headers.insert(header::CONTENT_TYPE, media_type(&said));
+        for name in [header::RETRY_AFTER, RAN_ON] {
             if let Some(value) = said.get(&name) {
                 headers.insert(name, value.clone());
             }
@@ -166,6 +166,16 @@ impl Placing<'_> {
         self.app.metrics.placed(why::place(Side::Upstream), Why::UpstreamLost.as_str());
         Problem::new(Code::UpstreamLost, detail).header(PLACEMENT, placement)
     }
+}
+
+/// What calls are answered with. An upstream that says something else would be serving pages in this
+/// node's name.
+fn media_type(said: &HeaderMap) -> HeaderValue {
+    const KNOWN: [&str; 3] =
+        ["application/json", "application/octet-stream", "application/problem+json"];
+    let named = said.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let known = KNOWN.into_iter().find(|known| Some(*known) == named);
+    HeaderValue::from_static(known.unwrap_or("application/octet-stream"))
 }
 
 /// The two sides of a call, of which the first result counts.

@@ -11,7 +11,7 @@ use percent_encoding::percent_decode_str;
 
 use super::calls::{self, Call};
 use crate::app::App;
-use crate::body::{ARGS_BYTES_MAX, Room};
+use crate::body::{ARGS_BYTES_MAX, Room, too_large};
 use crate::codes::Code;
 use crate::compute;
 use crate::endpoints::{Binding, Definition, Parameters, Target, Value};
@@ -105,6 +105,9 @@ pub async fn call_of(
     let found = app.functions.find(binding.name.as_str(), binding.version).await;
     let deployed = found.map_err(missing)?;
     let args = binding.arguments(parameters)?;
+    if args.values.text().len() > ARGS_BYTES_MAX {
+        return Err(too_large(ARGS_BYTES_MAX));
+    }
     let wanted = match binding.wanted(parameters)? {
         Some(wanted) => wanted,
         None => deployed.wanted(&args),

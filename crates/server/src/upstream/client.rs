@@ -20,7 +20,7 @@ const PING_INTERVAL: Duration = Duration::from_secs(5);
 /// How long an answer may take that needs no run.
 const SHORT_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long the upstream may take to take in an artifact.
-const ARTIFACT_TIME_MAX: Duration = Duration::from_secs(60);
+pub const ARTIFACT_TIME_MAX: Duration = Duration::from_secs(60);
 /// The most bytes of an answer: a result of the largest size, written as JSON in a problem, and
 /// its output. A larger one is no answer of a node.
 const ANSWER_BYTES_MAX: usize = 32 << 20;

@@ -9,9 +9,10 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use runabout_protocol::{Arguments, Digest, Encoding, Limits, LimitsRequest};
 use runabout_scheduler::placement::{Exchange, Run};
+use tokio::time::timeout;
 
 use super::artifacts::NotSent;
-use super::client::{Heard, NoAnswer, Sent};
+use super::client::{ARTIFACT_TIME_MAX, Heard, NoAnswer, Sent};
 use super::reply::{meaning, wants_artifact};
 use super::{NodeLoad, NotBegun, PURE, Reply, Upstream, Via, WANT_LOGS, phase};
 use crate::app::App;
@@ -86,7 +87,11 @@ impl Upstream {
         let last = self.artifacts.last(sent.digest);
         let first = self.ask(sent.clone()).await;
         let Asked::Wanted = first else { return self.handed(first, &sent) };
-        match self.artifacts.send(app, &self.client, sent.digest, last).await {
+        let sending = self.artifacts.send(app, &self.client, sent.digest, last);
+        let Ok(artifact) = timeout(ARTIFACT_TIME_MAX, sending).await else {
+            return Handed::not_begun(NotBegun::Busy);
+        };
+        match artifact {
             Ok(Ok(())) => {
                 let second = self.ask(sent.clone()).await;
                 self.handed(second, &sent)

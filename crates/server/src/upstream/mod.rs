@@ -44,8 +44,9 @@ pub const WANT_LOGS: HeaderName = HeaderName::from_static("runabout-want-logs");
 /// The last lines, a JSON array of `{stream, text}`, as base64.
 pub const LOGS: HeaderName = HeaderName::from_static("runabout-logs");
 
-/// Calls under way upstream at once; further ones run here. As many as a connection has room for.
-const CALLS_MAX: usize = 256;
+/// Calls under way upstream at once; further ones run here. Fewer than the 256 that a connection has
+/// room for: probes and artifacts need some of it too.
+const CALLS_MAX: usize = 240;
 
 /// How the upstream is reached.
 #[derive(Clone, Debug)]

@@ -94,9 +94,13 @@ pub fn meaning(status: StatusCode, headers: HeaderMap, body: Bytes) -> Reply {
         return Reply::Lost("what answered is no node".to_owned());
     }
     let Some((problem, code)) = problem(&body) else {
+        // A node of another version may say what this one does not know; that it ran, it says alike.
+        if headers.contains_key(RAN_ON) {
+            return Reply::Lost(format!("it ran there, and the upstream answered {status}"));
+        }
         return strange(status);
     };
-    let has_begun = problem.outcome.is_some();
+    let has_begun = problem.outcome.is_some() || headers.contains_key(RAN_ON);
     match code {
         Code::OffloadLoop => Reply::NotBegun(NotBegun::Loop),
         Code::LimitAboveMaximum => Reply::NotBegun(NotBegun::LimitAboveMaximum(
@@ -109,7 +113,16 @@ pub fn meaning(status: StatusCode, headers: HeaderMap, body: Bytes) -> Reply {
         Code::UpstreamLost | Code::InternalError => Reply::Lost(problem.detail),
         Code::TimedOut | Code::BodyTooLarge => answered(status, headers, body, code),
         _ if status == StatusCode::UNPROCESSABLE_ENTITY => answered(status, headers, body, code),
-        _ => Reply::NotBegun(NotBegun::Refused(format!("{}: {}", problem.code, problem.detail))),
+        _ if has_begun => Reply::Lost(problem.detail),
+        _ => Reply::NotBegun(refused(status, format!("{}: {}", problem.code, problem.detail))),
+    }
+}
+
+/// Whether it is this node that is refused, or this call alone.
+fn refused(status: StatusCode, why: String) -> NotBegun {
+    match status.as_u16() {
+        401 | 403 | 404 | 405 | 407 | 500.. => NotBegun::Refused(why),
+        _ => NotBegun::Unfit(why),
     }
 }
 
@@ -134,7 +147,7 @@ fn problem(body: &Bytes) -> Option<(Problem, Code)> {
 /// Something between the nodes answered, or something that is no node.
 fn strange(status: StatusCode) -> Reply {
     if status.is_client_error() {
-        return Reply::NotBegun(NotBegun::Refused(format!("it answered {status}")));
+        return Reply::NotBegun(refused(status, format!("it answered {status}")));
     }
     Reply::Lost(format!("the upstream answered {status}"))
 }
@@ -145,9 +158,18 @@ mod tests {
 
     use super::*;
 
-    fn check(status: u16, body: &str, expected: &str) {
-        let status = StatusCode::from_u16(status).expect("a status");
+    /// What an answer means of a node on which the call has begun.
+    fn check_begun(status: u16, body: &str, expected: &str) {
         let headers = HeaderMap::from_iter([(RAN_ON, HeaderValue::from_static("far"))]);
+        check_with(headers, status, body, expected);
+    }
+
+    fn check(status: u16, body: &str, expected: &str) {
+        check_with(HeaderMap::new(), status, body, expected);
+    }
+
+    fn check_with(headers: HeaderMap, status: u16, body: &str, expected: &str) {
+        let status = StatusCode::from_u16(status).expect("a status");
         let body = Bytes::copy_from_slice(body.as_bytes());
         let reply = format!("{:?}", meaning(status, headers, body));
         assert!(reply.starts_with(expected), "{reply} is not {expected}");
@@ -155,14 +177,14 @@ mod tests {
 
     #[test]
     fn what_a_run_did_is_the_answer_and_all_else_is_not() {
-        check(200, "1", "Answered");
-        check(422, r#"{"code":"function_threw","outcome":{"kind":"threw"}}"#, "Answered");
+        check_begun(200, "1", "Answered");
+        check_begun(422, r#"{"code":"function_threw","outcome":{"kind":"threw"}}"#, "Answered");
         check(422, r#"{"code":"invalid_arguments"}"#, "Answered");
-        check(504, r#"{"code":"timed_out","outcome":{"kind":"timed_out"}}"#, "Answered");
+        check_begun(504, r#"{"code":"timed_out","outcome":{"kind":"timed_out"}}"#, "Answered");
         check(508, r#"{"code":"offload_loop"}"#, "NotBegun(Loop");
         check(503, r#"{"code":"overloaded"}"#, "NotBegun(Busy");
         check(503, r#"{"code":"stopping"}"#, "NotBegun(Busy");
-        check(503, r#"{"code":"stopping","outcome":{"kind":"cancelled"}}"#, "Lost");
+        check_begun(503, r#"{"code":"stopping","outcome":{"kind":"cancelled"}}"#, "Lost");
         check(401, r#"{"code":"unauthorized","detail":"no"}"#, "NotBegun(Refused");
         check(
             422,
@@ -180,6 +202,20 @@ mod tests {
         check(404, "<html>Not Found</html>", "NotBegun(Refused");
         let reply = meaning(StatusCode::OK, HeaderMap::new(), Bytes::from_static(b"hello"));
         assert!(matches!(reply, Reply::Lost(_)));
+    }
+
+    #[test]
+    fn what_has_begun_is_never_taken_for_what_has_not() {
+        check_begun(400, r#"{"code":"a_code_of_tomorrow"}"#, "Lost");
+        check_begun(409, r#"{"code":"task_finished","detail":"odd"}"#, "Lost");
+        check_begun(404, "<html>Not Found</html>", "Lost");
+    }
+
+    #[test]
+    fn one_call_that_does_not_fit_says_nothing_of_others() {
+        check(431, "", "NotBegun(Unfit");
+        check(400, r#"{"code":"invalid_field","detail":"no"}"#, "NotBegun(Unfit");
+        check(403, r#"{"code":"foreign_host","detail":"no"}"#, "NotBegun(Refused");
     }
 
     #[test]

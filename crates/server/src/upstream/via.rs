@@ -21,9 +21,13 @@ impl Via {
     /// # Errors
     /// `offload_loop` if the call has been here before, `invalid_field` if it is no list of ids.
     pub fn of(headers: &HeaderMap, here: NodeId) -> Result<Self, Problem> {
-        let Some(value) = headers.get(VIA) else { return Ok(Self(None)) };
+        if !headers.contains_key(VIA) {
+            return Ok(Self(None));
+        }
         let invalid = || Problem::invalid_field("Runabout-Via", "it is a list of nodes' ids");
-        let text = value.to_str().map_err(|_| invalid())?;
+        // A proxy may have made several lines of one.
+        let lines = headers.get_all(VIA).iter().map(|line| line.to_str().map_err(|_| invalid()));
+        let text = lines.collect::<Result<Vec<_>, _>>()?.join(", ");
         for id in text.split(',').map(str::trim) {
             let id: uuid::Uuid = id.parse().map_err(|_| invalid())?;
             if NodeId(id) == here {
@@ -31,7 +35,7 @@ impl Via {
                 return Err(Problem::new(Code::OffloadLoop, detail));
             }
         }
-        Ok(Self(Some(value.clone())))
+        HeaderValue::try_from(text).map(|value| Self(Some(value))).map_err(|_| invalid())
     }
 
     /// Whether a node asks, and not somebody else.

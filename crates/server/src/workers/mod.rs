@@ -42,6 +42,10 @@ pub fn examine(frame: WorkerToServer) {
 /// Sessions at once; more are refused.
 const SESSIONS_MAX: usize = 512;
 
+/// Sessions whose hello is being read at once: anybody may say it, in a message of the largest size.
+/// Further ones wait unread.
+const HELLOS_MAX: usize = 32;
+
 /// What all sessions together may have said and the engine not heard, in KiB; whoever says more
 /// waits to say it. Several frames of the largest size.
 const UNHEARD_KIB_MAX: usize = 64 << 10;
@@ -57,6 +61,7 @@ pub struct Workers {
     ping_every: Duration,
     token: Option<Token>,
     places: Arc<Semaphore>,
+    door: Semaphore,
     unheard: Arc<Semaphore>,
     running: TaskTracker,
     ignored: FramesIgnored,
@@ -70,6 +75,7 @@ impl Workers {
             ping_every,
             token,
             places: Arc::new(Semaphore::new(SESSIONS_MAX)),
+            door: Semaphore::new(HELLOS_MAX),
             unheard: Arc::new(Semaphore::new(UNHEARD_KIB_MAX)),
             running: TaskTracker::new(),
             ignored: FramesIgnored::new(),

@@ -66,7 +66,11 @@ impl End {
 
 /// Serves a worker until its session is over.
 pub async fn serve(mut socket: WebSocket, app: App, caller: Caller) {
-    let hello = timeout(HELLO_TIME_MAX, hello(&mut socket, &app.workers, caller)).await;
+    let heard = async {
+        let _place = app.workers.door.acquire().await;
+        hello(&mut socket, &app.workers, caller).await
+    };
+    let hello = timeout(HELLO_TIME_MAX, heard).await;
     let end = match hello {
         Err(_) => End::refused("no hello came in time"),
         Ok(Err(end)) => end,

@@ -145,7 +145,7 @@ pub(super) fn answer(name: &Name, accepted: &Accepted) -> Response {
     let Accepted { revision, change } = accepted;
     let number = revision.revision;
     // A document that was deleted and made again goes on with its numbers, and has no parent.
-    let is_new = *change == Change::Made && revision.parent.is_none();
+    let is_new = *change != Change::Unchanged && revision.parent.is_none();
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     let changed = *change != Change::Unchanged;
     let body = DocumentChange { revision: view(name.as_str(), revision), changed };

@@ -3,7 +3,7 @@
 use std::str::from_utf8;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use runabout_documents::{Condition, MediaType, Name, difference};
@@ -17,7 +17,7 @@ use super::read::Paging;
 use crate::app::App;
 use crate::codes::Code;
 use crate::documents::{ask, parse_name, serve, view};
-use crate::extract::{Query, Segment};
+use crate::extract::{Query, Segment, Segments};
 use crate::problem::{Problem, ProblemJson};
 use crate::routes::{Listed, limit_of};
 
@@ -77,7 +77,7 @@ pub(super) struct Wanted {
 )]
 pub(super) async fn fetch(
     State(app): State<App>,
-    Path((name, number)): Path<(String, String)>,
+    Segments(name, number): Segments,
     Query(Wanted { diff }): Query<Wanted>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -135,7 +135,7 @@ fn parse_number(text: &str) -> Result<u64, Problem> {
 )]
 pub(super) async fn revert(
     State(app): State<App>,
-    Path((name, number)): Path<(String, String)>,
+    Segments(name, number): Segments,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (name, number) = (parse_name(&name)?, parse_number(&number)?);
