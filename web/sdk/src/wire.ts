@@ -198,6 +198,9 @@ export type Manifest = {
   retries?: number | null,
   /** Where to run. */
   place?: Place | null,
+  /** The same, in the words of an endpoint: `0`, `1`, `auto`, `query`, or a CEL rule over `args`
+   * that says whether a call goes upstream, `args[0] > 32`. It excludes `place`. */
+  offload?: string | null,
   /** Whether running it twice does no harm; true when left out, as no role grants effects yet. */
   pure?: boolean | null,
   /** What it may touch while it runs. */
