@@ -18,7 +18,7 @@ CONSOLE_SOURCES := docs/openapi.json docs/errors.md crates/sandbox/prelude/prelu
 	$(shell find web/sdk web/console -type f -not -path '*/node_modules/*' -not -path '*/dist/*' \
 		-not -path '*/generated/*' -not -path '*/tests/*' -not -name schema.d.ts)
 
-.PHONY: help serve article offload stop test fuzz hostile crash bench web guests clean require cargo-deny
+.PHONY: help serve article nodes offload stop test fuzz hostile crash bench web guests clean require cargo-deny
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -34,6 +34,11 @@ article: require node_modules/.package-lock.json ## Build everything, start a no
 	cargo xtask guests --if-stale
 	cargo build --release --workspace
 	@node examples/article/start.mjs --binary $(RUNABOUT) --port $(PORT) --data $(DATA)
+
+nodes: require node_modules/.package-lock.json ## Build everything, start two nodes with that article behind a balancer
+	cargo xtask guests --if-stale
+	cargo build --release --workspace
+	@node examples/article/nodes.mjs --binary $(RUNABOUT) --port $(PORT)
 
 offload: require node_modules/.package-lock.json ## Build everything, start a slow node, a fast one behind it, and a page
 	cargo xtask guests --if-stale

@@ -1,15 +1,14 @@
 // `make article`: a node with the article and its endpoints, and how to set readers and editors on it.
 
 import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
 import { address, isHealthy, recorded, start, stop } from "../../scripts/node-process.mjs";
+import { DOCUMENT, putArticle } from "./article.mjs";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
-const NAME = "Latest_plane_crash";
 
 const { values: options } = parseArgs({
   options: { binary: { type: "string" }, port: { type: "string" }, data: { type: "string" } },
@@ -28,7 +27,7 @@ try {
   await start({ binary, port, data, flags: ["--config", join(HERE, "runabout.toml")] });
   deploy("fib", join(HERE, "../../guests/dist/fib.wasm"));
   deploy("words", join(HERE, "words.js"));
-  await putArticle();
+  await putArticle(url);
   console.log(whatNext());
 } catch (error) {
   console.error(`make article: ${error.message}`);
@@ -39,28 +38,15 @@ function deploy(name, file) {
   execFileSync(binary, ["deploy", file, "--name", name, "--node", url], { stdio: "inherit" });
 }
 
-/** The article as it is committed, unless somebody has edited it already. */
-async function putArticle() {
-  const text = readFileSync(join(HERE, `${NAME}.html`));
-  const response = await fetch(`${url}/v1/documents/${NAME}`, {
-    method: "PUT",
-    headers: { "Content-Type": "text/html", "If-None-Match": "*" },
-    body: text,
-  });
-  if (!response.ok && response.status !== 412) {
-    throw new Error(`the article was refused: ${await response.text()}`);
-  }
-}
-
 function whatNext() {
   return `
-The article: ${url}/wiki/${NAME}
-Its file:    ${data}/documents/${NAME}.html
+The article: ${url}/wiki/${DOCUMENT}
+Its file:    ${data}/documents/${DOCUMENT}.html
 
 Readers and editors, and an account of what all of them saw:
   target/release/runabout-article --node 127.0.0.1:${port} --seconds 10
-  target/release/runabout-article --node 127.0.0.1:${port} --path /each/${NAME} --readers 8
-  target/release/runabout-article --node 127.0.0.1:${port} --path /cached/${NAME} --readers 64
+  target/release/runabout-article --node 127.0.0.1:${port} --path /each/${DOCUMENT} --readers 8
+  target/release/runabout-article --node 127.0.0.1:${port} --path /cached/${DOCUMENT} --readers 64
 
 Stop it with: make stop DATA=${data}`;
 }
