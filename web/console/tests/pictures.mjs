@@ -12,7 +12,7 @@ const repository = fileURLToPath(new URL("../../..", import.meta.url));
 const folder = process.argv[2] ?? join(repository, "docs/images");
 const VIEWPORT = { width: 1200, height: 720 };
 /** How long the charts fill before they are looked at. */
-const FILLING_MS = 45_000;
+const FILLING_MS = 20_000;
 
 const example = (name) => readFileSync(join(repository, "examples/functions", name));
 

@@ -6,6 +6,7 @@ import { access } from "../api/access.svelte";
 import { type Counted, type Rates, ratesBetween, readMetrics } from "../api/metrics";
 import { node as api } from "../api/node";
 import type { NodeReport, Worker } from "../api/schema";
+import { shortId } from "../text/format";
 
 const EVERY_MS = 2_000;
 /** Five minutes. */
@@ -57,6 +58,12 @@ class NodeState {
   workerName(id: string | null | undefined): string {
     if (!id) return "";
     return this.workers.find((worker) => worker.id === id)?.name ?? "";
+  }
+
+  /** Where a run was, as a person knows it: nodes tell their names, of other workers the id is kept. */
+  placeName(ranOn: string | null | undefined, worker?: string | null): string {
+    const place = ranOn || worker || "";
+    return this.workerName(place) || (isId(place) ? shortId(place) : place);
   }
 
   async #ask() {
@@ -111,6 +118,10 @@ class NodeState {
     const sample = { at: counted.at / 1_000, ...ratesBetween(before, counted), queued, running, slots };
     this.samples = [...this.samples.slice(-(SAMPLES_MAX - 1)), sample];
   }
+}
+
+function isId(text: string): boolean {
+  return /^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$/.test(text);
 }
 
 export const node = new NodeState();
