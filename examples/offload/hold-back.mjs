@@ -3,8 +3,8 @@
 
 import { isMainThread, Worker, workerData } from "node:worker_threads";
 
-/** How long the process runs, and how long it is stopped. */
-const RUN_MS = 1;
+/** How long the process runs before it is stopped again. */
+const RUN_MS = 2;
 
 /**
  * Holds `pid` back to one part in `times` of its speed, until the returned function is called.

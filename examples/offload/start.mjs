@@ -13,7 +13,7 @@ import { holdBack } from "./hold-back.mjs";
 import { servePage } from "./page.mjs";
 
 /** How many times slower the near node is. */
-const HELD_BACK = 8;
+const HELD_BACK = 7;
 /** How long a byte takes from one node to the other. */
 const DISTANCE_MS = 30;
 /** How often each call is made before anybody asks, here, there and where the node thinks best. */
@@ -99,7 +99,7 @@ async function warm(url) {
 
 function whatNext(page, near, far) {
   return `
-Near: ${near}, stopped for ${HELD_BACK - 1} of every ${HELD_BACK} milliseconds.
+Near: ${near}, held back to 1/${HELD_BACK} of its speed.
 Far:  ${far}, as fast as this machine, ${2 * DISTANCE_MS} ms there and back.
 
 Open ${page}, or ask the near node:
