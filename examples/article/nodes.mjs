@@ -61,8 +61,7 @@ try {
   createInterface({ input: process.stdin }).on("line", roll);
   console.log(whatNext());
 } catch (error) {
-  console.error(`make nodes: ${error.message}`);
-  await end(1);
+  await fail(error.message);
 }
 
 function setup(name, port, flags) {
@@ -75,9 +74,8 @@ async function start(node) {
   node.running = running;
   void running.ended.then((why) => {
     // One that is being replaced is expected to end.
-    if (node.running === running && !isEnding) {
-      console.error(`make nodes: the ${node.name} node ended: ${why}`);
-      void end(1);
+    if (node.running === running) {
+      void fail(`the ${node.name} node ended: ${why}`);
     }
   });
   await running.listening;
@@ -89,10 +87,7 @@ function roll() {
       await replace(node);
     }
   });
-  rolling.catch((error) => {
-    console.error(`make nodes: ${error.message}`);
-    void end(1);
-  });
+  rolling.catch((error) => fail(error.message));
 }
 
 /** Drain, replace, ready. What only this node can answer waits at the balancer meanwhile. */
@@ -122,6 +117,14 @@ Readers and editors, and an account of what all of them saw:
   target/release/runabout-article --node 127.0.0.1:${port} --seconds 20 --readers 64
 
 Enter, or kill -HUP ${process.pid}, replaces both nodes, one after the other. Ctrl-C ends all.`;
+}
+
+/** What goes wrong because all of it is ending is not worth a word. */
+async function fail(why) {
+  if (!isEnding) {
+    console.error(`make nodes: ${why}`);
+    await end(1);
+  }
 }
 
 async function end(code) {

@@ -55,20 +55,14 @@ try {
   await warm(near.url);
   console.log(whatNext(page.url, near.url, far.url));
 } catch (error) {
-  console.error(`make offload: ${error.message}`);
-  await end(1);
+  await fail(error.message);
 }
 
 /** A node that ends with this process, and this process with it. */
 async function node(name, port, flags = []) {
   const started = startNode({ binary, name, port, data: join(folder, name), flags });
   endings.push(started.stop);
-  void started.ended.then((why) => {
-    if (!isEnding) {
-      console.error(`make offload: the ${name} node ended: ${why}`);
-      void end(1);
-    }
-  });
+  void started.ended.then((why) => fail(`the ${name} node ended: ${why}`));
   return { ...(await started.listening), pid: started.pid };
 }
 
@@ -110,6 +104,14 @@ Open ${page}, or ask the near node:
   curl -i '${near}/ruled/getBiggerData?n=30'    # near, because n > 32 is false
   curl -i '${near}/ruled/getBiggerData?n=34'    # far, because n > 32 is true
 Ctrl-C ends both nodes.`;
+}
+
+/** What goes wrong because all of it is ending is not worth a word. */
+async function fail(why) {
+  if (!isEnding) {
+    console.error(`make offload: ${why}`);
+    await end(1);
+  }
 }
 
 async function end(code) {
