@@ -15,11 +15,12 @@ export const PAGES = [
   { page: "workers", title: "Workers" },
   { page: "functions", title: "Functions" },
   { page: "schedules", title: "Schedules" },
+  { page: "documents", title: "Documents" },
 ] as const;
 
 export const SHORTCUTS: Shortcut[] = [
   ...PAGES.map(({ title }, index) => ({ keys: `${index + 1}`, does: title })),
-  { keys: "Ctrl Enter", does: "Run what is in the editor" },
+  { keys: "Ctrl Enter", does: "Run what is in the editor; save a document" },
   { keys: "/", does: "To the filter of a list" },
   { keys: "j k", does: "Down and up in a list" },
   { keys: "Enter", does: "Open what is marked in a list" },
