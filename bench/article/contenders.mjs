@@ -2,7 +2,7 @@
 // nothing.
 
 import { readFile } from "node:fs/promises";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { cpus } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -53,6 +53,8 @@ export async function express() {
 
 export async function nginx(folder) {
   const root = join(folder, "nginx");
+  // Started by root, nginx serves as nobody, who may not look into a folder made for one user.
+  chmodSync(folder, 0o755);
   mkdirSync(join(root, "wiki"), { recursive: true });
   writeFileSync(join(root, "wiki", NAME), await readFile(ARTICLE));
   return await start((port) => {
