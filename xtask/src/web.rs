@@ -13,11 +13,12 @@ pub fn build() -> Result<()> {
     npm(&["run", "build"])
 }
 
-/// Checks types, builds, and runs the tests that need neither a node nor a browser.
+/// Builds, checks types, and runs the tests that need neither a node nor a browser.
 pub fn check() -> Result<()> {
     install()?;
-    npm(&["run", "typecheck"])?;
+    // First: the console reads the package's types as they were built.
     npm(&["run", "build"])?;
+    npm(&["run", "typecheck"])?;
     npm(&["test"])
 }
 
