@@ -70,8 +70,8 @@ async fn once(client: &Client, url: &str, editor: usize, count: u64) -> Result<E
 /// The text with that paragraph's last remark replaced.
 fn changed(text: &str, number: usize, words: &str) -> Option<String> {
     let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
-    let paragraphs = lines.iter_mut().filter(|line| line.starts_with("<p>"));
-    let line = paragraphs.skip(number).step_by(1).next()?;
+    let mut paragraphs = lines.iter_mut().filter(|line| line.starts_with("<p>"));
+    let line = paragraphs.nth(number)?;
     let end = line.find(" <i>").or_else(|| line.find("</p>"))?;
     *line = format!("{} <i>{words}</i></p>\n", &line[..end]);
     Some(lines.concat())
