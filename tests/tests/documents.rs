@@ -247,7 +247,8 @@ async fn every_acknowledged_edit_survives_a_kill() {
     for editor in editors {
         acknowledged.extend(editor.await.expect("ends"));
     }
-    assert!(acknowledged.len() >= 399, "{}", acknowledged.len());
+    // Each editor may have one on its way whose answer the kill has cut off.
+    assert!(acknowledged.len() >= 399 - 40, "{}", acknowledged.len());
     assert!(acknowledged.len() < 1_000, "it was killed too late");
     let node = node.crash_and_restart(&[]).await;
     let (text, number, _) = page(&node).await;

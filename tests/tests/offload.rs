@@ -161,9 +161,14 @@ async fn an_upstream_that_is_not_there_costs_nothing() {
         let answer = call(&near, path, json!([20])).await;
         assert_eq!((answer.status().as_u16(), ran_on(&answer)), (200, "near".to_owned()));
         if path.contains("offload") {
-            assert_eq!(placement(&answer), "here; reason=upstream_unreachable");
+            // A connection that the kill has closed may still look open to whoever writes to it.
+            let reasons = ["upstream_unreachable", "upstream_lost"].map(|it| format!("here; reason={it}"));
+            assert!(reasons.contains(&placement(&answer)), "{}", placement(&answer));
         }
     }
+    reachable(&near, false).await;
+    let answer = call(&near, "fib/call?offload=1", json!([20])).await;
+    assert_eq!(placement(&answer), "here; reason=upstream_unreachable");
     deploy_impure(&near, "once", "export default () => 1").await;
     let answer = call(&near, "once/call?offload=1", json!([])).await;
     assert_eq!((answer.status().as_u16(), ran_on(&answer)), (200, "near".to_owned()));
@@ -178,7 +183,7 @@ async fn an_upstream_that_comes_back_is_used_again() {
     near.deploy("fib", "application/wasm", guest("fib.wasm")).await;
     far.crash().await;
     let answer = call(&near, "fib/call?offload=1", json!([20])).await;
-    assert_eq!(placement(&answer), "here; reason=upstream_unreachable");
+    assert_eq!((answer.status().as_u16(), ran_on(&answer)), (200, "near".to_owned()));
     reachable(&near, false).await;
     let flags = ["--name", "far", "--listen", &address];
     let _far = Node::start_in(data.path(), &flags).await;

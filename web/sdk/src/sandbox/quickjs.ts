@@ -101,7 +101,8 @@ class Run {
     const now = performance.now();
     const { cpu_ms, timeout_ms } = this.spec.limits;
     if (now - this.began > timeout_ms) this.stop = { kind: 'timed_out', limit: 'wall', limitMs: timeout_ms };
-    else if (this.busyMs + now - this.visitBegan > cpu_ms) {
+    // A run cannot be busy for longer than it has run: of two equal limits it is the wall clock's that ends it.
+    else if (cpu_ms < timeout_ms && this.busyMs + now - this.visitBegan > cpu_ms) {
       this.stop = { kind: 'timed_out', limit: 'cpu', limitMs: cpu_ms };
     }
     return this.stop !== undefined;

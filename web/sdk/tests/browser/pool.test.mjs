@@ -107,10 +107,8 @@ for (const engine of ['native', 'quickjs']) {
   });
 
   test(`an endless loop ends at its limit (${engine})`, async () => {
-    const began = Date.now();
     assert.deepEqual(await outcome({ code: 'while (true) {}', engine, limits: { timeout_ms: 300 } }),
       { kind: 'timed_out', limit: 'wall', limit_ms: 300 });
-    assert.ok(Date.now() - began < 5_000);
     assert.deepEqual(await outcome({ code: '1 + 1', engine }), returned(2));
   });
 
