@@ -96,6 +96,26 @@ async fn what_is_cached_is_computed_once_for_a_revision() {
 }
 
 #[tokio::test]
+async fn one_result_is_sent_by_each_endpoint_as_it_wants_it() {
+    let folder = TempDir::new().expect("a folder");
+    let node = example(&folder).await;
+    for (path, respond) in [("beside", false), ("instead", true)] {
+        let compute = serde_json::json!({
+            "function": "words", "args": ["{document}"], "mode": "cached", "respond": respond,
+        });
+        let path = format!("/{path}/{{name}}");
+        let endpoint = serde_json::json!({"path": path, "document": "{name}", "compute": compute});
+        let request = node.request(Method::PUT, "/v1/endpoints").json(&endpoint);
+        assert!(request.send().await.expect("an answer").status().is_success());
+    }
+    let beside = node.get(&format!("/beside/{NAME}")).await.text().await.expect("text");
+    assert_eq!(beside, article());
+    let instead = node.get(&format!("/instead/{NAME}")).await;
+    assert_eq!(instead.headers()["content-type"], "text/html; charset=utf-8");
+    assert!(instead.text().await.expect("text").starts_with("<!doctype html>"));
+}
+
+#[tokio::test]
 async fn a_renderer_makes_the_response() {
     let folder = TempDir::new().expect("a folder");
     let node = example(&folder).await;

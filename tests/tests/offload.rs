@@ -162,7 +162,8 @@ async fn an_upstream_that_is_not_there_costs_nothing() {
         assert_eq!((answer.status().as_u16(), ran_on(&answer)), (200, "near".to_owned()));
         if path.contains("offload") {
             // A connection that the kill has closed may still look open to whoever writes to it.
-            let reasons = ["upstream_unreachable", "upstream_lost"].map(|it| format!("here; reason={it}"));
+            let reasons =
+                ["upstream_unreachable", "upstream_lost"].map(|it| format!("here; reason={it}"));
             assert!(reasons.contains(&placement(&answer)), "{}", placement(&answer));
         }
     }

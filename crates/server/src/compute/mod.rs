@@ -1,6 +1,7 @@
 //! Computation on the way to a document. It is an ordinary call, with placement, and is made for each
 //! request, once for all who wait for it, or once for each revision.
 
+mod kept;
 mod shared;
 
 use std::sync::Arc;
@@ -11,15 +12,16 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use quick_cache::Weighter;
-use quick_cache::sync::Cache;
 use runabout_documents::{Current, MediaType};
 use runabout_protocol::{ComputeMode, Digest, Json};
 
 use crate::app::App;
+use crate::deployed::Deployed;
 use crate::documents::{find, serve};
 use crate::endpoints::{Compute, DOCUMENT, DocumentBinding, Entry, Parameters, Target, Value};
 use crate::problem::Problem;
-use crate::routes::dispatch::call_of;
+use crate::routes::dispatch::{call_of, deployed_of};
+use kept::Kept;
 use shared::{Shared, Without};
 
 /// How a document's computation was made, and how long it ran.
@@ -42,20 +44,20 @@ const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// The computations of a node.
 pub struct Computes {
     shared: Shared<Kind, Arc<Computed>>,
-    cached: Cache<Question, Arc<Computed>, ByBytes>,
+    cached: Kept<Question, Arc<Computed>, ByBytes>,
 }
 
 impl Default for Computes {
     fn default() -> Self {
-        let cached = Cache::with_weighter(CACHED_RESULTS, CACHED_BYTES_MAX, ByBytes);
+        let cached = Kept::new(CACHED_RESULTS, CACHED_BYTES_MAX, ByBytes);
         Self { shared: Shared::default(), cached }
     }
 }
 
 impl Computes {
-    /// Requests that wait for a shared computation.
+    /// Requests that wait for a computation that is not theirs alone.
     pub fn waiting(&self) -> usize {
-        self.shared.waiting()
+        self.shared.waiting() + self.cached.waiting()
     }
 }
 
@@ -73,7 +75,10 @@ struct Kind {
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Question {
     digest: Digest,
+    /// As the endpoint names it, or else the manifest of the version.
     export: Option<String>,
+    /// Whether the result itself is what is sent, in the document's type.
+    respond: bool,
     document: String,
     revision: u64,
     /// Its arguments without the document.
@@ -109,6 +114,13 @@ struct Asked {
     parameters: Parameters,
 }
 
+/// What a computation is made with that must not change under it.
+#[derive(Clone)]
+struct With {
+    deployed: Arc<Deployed>,
+    current: Arc<Current>,
+}
+
 /// Answers a request for an endpoint's document.
 ///
 /// # Errors
@@ -126,7 +138,7 @@ pub async fn answer(
     let Some(compute) = &binding.compute else { return serve::newest(headers, &current) };
     let asked = Asked { app: app.clone(), entry: Arc::clone(entry), document, parameters };
     let computed = match compute.mode {
-        ComputeMode::Each => asked.compute().await,
+        ComputeMode::Each => asked.compute(None).await,
         ComputeMode::Shared => asked.shared(compute).await?,
         ComputeMode::Cached => asked.cached(compute, &current).await?,
     };
@@ -161,35 +173,39 @@ impl Asked {
             let asked = self.clone();
             move || {
                 let asked = asked.clone();
-                async move { asked.compute().await }
+                async move { asked.compute(None).await }
             }
         };
-        self.app.computes.shared.join(kind, again).await.map_err(|without| match without {
-            Without::Full => Problem::overloaded("too many requests wait for the computation"),
-            Without::Broken => Problem::internal("a shared computation panicked"),
-        })
+        self.app.computes.shared.join(kind, again).await.map_err(without)
     }
 
-    /// Computed once for the revision, by one of those who ask for it; if that one fails or hangs up,
-    /// the next one computes.
-    async fn cached(&self, compute: &Compute, current: &Current) -> Result<Arc<Computed>, Problem> {
-        let binding = &compute.binding;
-        let found = self.app.functions.find(binding.name.as_str(), binding.version).await;
-        let deployed = found.map_err(|_| binding.function_missing())?;
+    /// Computed once for the revision and the version of the function that are there now, whatever
+    /// comes meanwhile.
+    async fn cached(
+        &self,
+        compute: &Compute,
+        current: &Arc<Current>,
+    ) -> Result<Arc<Computed>, Problem> {
+        let deployed = deployed_of(&self.app, &compute.binding).await?;
         let question = Question {
             digest: deployed.version.digest,
-            export: binding.export.clone(),
+            export: compute.binding.export_of(&deployed),
+            respond: compute.respond,
             document: self.document.clone(),
             revision: current.revision.revision,
             args: self.args(compute)?,
         };
-        let computes = &self.app.computes;
-        let compute = async {
-            let computed = self.compute().await;
-            if computed.status.is_success() { Ok(computed) } else { Err(computed) }
+        let again = || {
+            let (asked, with) = (self.clone(), With { deployed, current: Arc::clone(current) });
+            move || {
+                let (asked, with) = (asked.clone(), with.clone());
+                async move {
+                    let computed = asked.compute(Some(with)).await;
+                    if computed.status.is_success() { Ok(computed) } else { Err(computed) }
+                }
+            }
         };
-        let computed = computes.cached.get_or_insert_async(&question, compute).await;
-        Ok(computed.unwrap_or_else(|failed| failed))
+        self.app.computes.cached.get(question, again).await.map_err(without)
     }
 
     /// The arguments without the document, and where the call is to run.
@@ -204,36 +220,52 @@ impl Asked {
         })
     }
 
-    /// Computes, now.
-    async fn compute(&self) -> Arc<Computed> {
+    /// Computes, now; with what is there now, unless told otherwise.
+    async fn compute(&self, with: Option<With>) -> Arc<Computed> {
         let Some(compute) = self.binding() else {
             return Arc::new(Computed::of_problem("the endpoint has no computation"));
         };
         let began = Instant::now();
-        let response = match self.call(compute, began).await {
+        let response = match self.call(compute, with, began).await {
             Ok(response) => response,
             Err(problem) => problem.into_response(),
         };
         Arc::new(Computed::of(response, compute, began.elapsed()).await)
     }
 
-    async fn call(&self, compute: &Compute, began: Instant) -> Result<Response, Problem> {
+    async fn call(
+        &self,
+        compute: &Compute,
+        with: Option<With>,
+        began: Instant,
+    ) -> Result<Response, Problem> {
+        let (deployed, current) = match with {
+            Some(With { deployed, current }) => (deployed, Some(current)),
+            None => (deployed_of(&self.app, &compute.binding).await?, None),
+        };
         let mut parameters = self.parameters.clone();
         let args = compute.binding.args.iter();
         if args.flat_map(|arg| arg.parameters()).any(|it| it.name == DOCUMENT) {
-            parameters.add(DOCUMENT, Value::Json(self.text()?));
+            let current = current.map_or_else(|| find(&self.app.documents, &self.document), Ok)?;
+            parameters.add(DOCUMENT, Value::Json(text_of(&current)?));
         }
-        let call = call_of(&self.app, &compute.binding, &parameters, began).await?;
+        let call = call_of(&deployed, &compute.binding, &parameters, began)?;
         crate::routes::calls::run(&self.app, call).await
     }
+}
 
-    /// The document's text as it is now.
-    fn text(&self) -> Result<Json, Problem> {
-        let current = find(&self.app.documents, &self.document)?;
-        match std::str::from_utf8(&current.plain.bytes) {
-            Ok(text) => Ok(Json::string(text)),
-            Err(_) => Err(Problem::internal("only a document that is text is computed with")),
-        }
+/// A document's text, as an argument.
+fn text_of(current: &Current) -> Result<Json, Problem> {
+    match std::str::from_utf8(&current.plain.bytes) {
+        Ok(text) => Ok(Json::string(text)),
+        Err(_) => Err(Problem::internal("only a document that is text is computed with")),
+    }
+}
+
+fn without(without: Without) -> Problem {
+    match without {
+        Without::Full => Problem::overloaded("too many requests wait for the computation"),
+        Without::Broken => Problem::internal("a shared computation panicked"),
     }
 }
 

@@ -10,7 +10,7 @@ use runabout_protocol::{
 use super::parameters::Parameters;
 use super::path::Pattern;
 use super::template::{Missing, Template};
-use crate::deployed::{Reference, reference};
+use crate::deployed::{Deployed, Reference, reference};
 use crate::rules::{InvalidRule, Undecided};
 use crate::wanted::{self, Offload, Wanted};
 
@@ -182,6 +182,11 @@ impl Binding {
         json.push(']');
         let values = Json::parse(json).expect("values between brackets and commas are JSON");
         Ok(Arguments { values, encoding: None })
+    }
+
+    /// The export that is called of that version.
+    pub fn export_of(&self, deployed: &Deployed) -> Option<String> {
+        self.export.clone().or_else(|| deployed.version.manifest.export.clone())
     }
 
     /// Where such a call should run; `None` leaves it to the function's manifest.

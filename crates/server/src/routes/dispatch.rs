@@ -1,5 +1,6 @@
 //! Requests to endpoints: what no route of the node's own was found for.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::Body;
@@ -14,6 +15,7 @@ use crate::app::App;
 use crate::body::{ARGS_BYTES_MAX, Room, too_large};
 use crate::codes::Code;
 use crate::compute;
+use crate::deployed::Deployed;
 use crate::endpoints::{Binding, Definition, Parameters, Target, Value};
 use crate::problem::Problem;
 use crate::upstream::Via;
@@ -78,7 +80,8 @@ impl Asked {
 
     /// The call that a function's endpoint makes of it.
     async fn call(self, app: &App, binding: &Binding) -> Result<Call, Problem> {
-        let call = call_of(app, binding, &self.parameters, self.began).await?;
+        let deployed = deployed_of(app, binding).await?;
+        let call = call_of(&deployed, binding, &self.parameters, self.began)?;
         Ok(Call {
             room: self.room,
             logs_wanted: self.logs_wanted,
@@ -89,21 +92,28 @@ impl Asked {
     }
 }
 
-/// The call that a function, bound to an endpoint, makes of parameters.
+/// The version of a function that an endpoint is bound to, as of now.
 ///
 /// # Errors
-/// The function is missing, or a parameter.
-pub async fn call_of(
-    app: &App,
-    binding: &Binding,
-    parameters: &Parameters,
-    began: Instant,
-) -> Result<Call, Problem> {
+/// It is missing.
+pub async fn deployed_of(app: &App, binding: &Binding) -> Result<Arc<Deployed>, Problem> {
     let missing = |problem: Problem| {
         if problem.is(Code::FunctionNotFound) { binding.function_missing() } else { problem }
     };
     let found = app.functions.find(binding.name.as_str(), binding.version).await;
-    let deployed = found.map_err(missing)?;
+    found.map_err(missing)
+}
+
+/// The call that a function, bound to an endpoint, makes of parameters.
+///
+/// # Errors
+/// A parameter is missing, or the arguments are too large.
+pub fn call_of(
+    deployed: &Deployed,
+    binding: &Binding,
+    parameters: &Parameters,
+    began: Instant,
+) -> Result<Call, Problem> {
     let args = binding.arguments(parameters)?;
     if args.values.text().len() > ARGS_BYTES_MAX {
         return Err(too_large(ARGS_BYTES_MAX));
@@ -115,7 +125,7 @@ pub async fn call_of(
     let manifest = &deployed.version.manifest;
     Ok(Call {
         digest: deployed.version.digest,
-        export: binding.export.clone().or_else(|| manifest.export.clone()),
+        export: binding.export_of(deployed),
         args,
         room: None,
         limits: deployed.limits,
