@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use reqwest::{Client, Method, RequestBuilder, Response};
+use reqwest::{Certificate, Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
@@ -64,7 +64,7 @@ impl Address {
 
 /// A running node. Dropping it kills it.
 pub struct Node {
-    /// Where it listens, `http://127.0.0.1:PORT`.
+    /// Where it listens, `http://127.0.0.1:PORT`, or `https:` if it was set up so.
     pub url: String,
     /// Gives up after a minute.
     pub client: Client,
@@ -86,6 +86,8 @@ pub struct Setup<'a> {
     pub data: Option<&'a Path>,
     /// Where it listens; `None` means on a port that is free.
     pub listen: Option<&'a str>,
+    /// A certificate in PEM that its client trusts, for a node that speaks HTTPS.
+    pub trusts: Option<&'a str>,
 }
 
 /// A node that was started and may not be ready yet. Dropping it kills it.
@@ -163,10 +165,15 @@ impl Node {
                 told.send_modify(|lines: &mut Vec<String>| lines.push(line));
             }
         });
-        let client = Client::builder().timeout(PATIENCE).build().expect("a client can be made");
+        let mut client = Client::builder().timeout(PATIENCE);
+        if let Some(pem) = setup.trusts {
+            let certificate = Certificate::from_pem(pem.as_bytes()).expect("is a certificate");
+            client = client.tls_certs_only([certificate]);
+        }
+        let client = client.build().expect("a client can be made");
         let data_dir = data.to_owned();
         let mut node = Self { url: String::new(), client, child, data_dir, data: None, log };
-        let line = node.logged("listening on http://").await;
+        let line = node.logged("listening on http").await;
         let address = line.split("listening on ").nth(1).unwrap_or_default();
         let end = address.find([',', ' ', '"']).unwrap_or(address.len());
         node.url = address[..end].to_owned();

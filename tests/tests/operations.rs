@@ -299,7 +299,7 @@ async fn after_a_failed_fsync_nothing_more_is_taken_and_readyz_says_so() {
     let (data, trigger) = (folder.path().join("data"), folder.path().join("trigger"));
     let env = [("LD_PRELOAD", text(&library)), ("BREAK_FSYNC", text(&trigger))];
     let mut node =
-        Node::set_up(Setup { data: Some(&data), env: &env, flags: &[], listen: None }).await;
+        Node::set_up(Setup { data: Some(&data), env: &env, ..Setup::default() }).await;
     let accepted = node.submit(&script("'before'")).await;
     assert_eq!(node.finished(&accepted).await["state"], "succeeded");
 
@@ -467,7 +467,7 @@ async fn traces_are_sent_to_a_collector() {
     let (url, mut exported) = collector().await;
     let flags = ["--otlp-endpoint", &url];
     let env = [("OTEL_BSP_SCHEDULE_DELAY", "100")];
-    let node = Node::set_up(Setup { flags: &flags, env: &env, data: None, listen: None }).await;
+    let node = Node::set_up(Setup { flags: &flags, env: &env, ..Setup::default() }).await;
     node.deploy("add", "text/javascript", "export default (a, b) => a + b;").await;
     let id = node.submit(&json!({"function": "add", "args": [1, 2]})).await;
     node.finished(&id).await;

@@ -54,6 +54,12 @@ pub struct Wishes {
     /// A file that holds the token every request must bring
     #[arg(long, value_name = "FILE", env = "RUNABOUT_TOKEN_FILE")]
     pub token_file: Option<PathBuf>,
+    /// A certificate in PEM, with those between it and its authority; the node then speaks HTTPS
+    #[arg(long, value_name = "FILE", env = "RUNABOUT_TLS_CERT")]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's private key in PEM
+    #[arg(long, value_name = "FILE", env = "RUNABOUT_TLS_KEY")]
+    pub tls_key: Option<PathBuf>,
     /// An origin whose pages may use this node; may be given several times
     #[arg(long, value_name = "ORIGIN", env = "RUNABOUT_ALLOW_ORIGIN", value_delimiter = ',')]
     #[serde(default)]
@@ -107,6 +113,8 @@ impl Wishes {
             name: self.name.or(fallback.name),
             slots: self.slots.or(fallback.slots),
             token_file: self.token_file.or(fallback.token_file),
+            tls_cert: self.tls_cert.or(fallback.tls_cert),
+            tls_key: self.tls_key.or(fallback.tls_key),
             allow_origin,
             timeout_max: self.timeout_max.or(fallback.timeout_max),
             memory_max: self.memory_max.or(fallback.memory_max),
@@ -222,7 +230,8 @@ mod tests {
              allow_origin = ['http://a']\ntimeout_max = '5m'\nmemory_max = 1048576\n\
              memory_total = '2GiB'\nfair_label = 'team'\nlog_format = 'json'\n\
              keep = '7d'\nping_every = '2s'\notlp_endpoint = 'http://localhost:4318'\n\
-             upstream = 'http://far:7878'\nupstream_token_file = 'u'\n",
+             upstream = 'http://far:7878'\nupstream_token_file = 'u'\n\
+             tls_cert = 'c'\ntls_key = 'k'\n",
         )
         .expect("read");
         assert_eq!((wishes.slots, wishes.timeout_max), (Some(0), Some(300_000)));
@@ -234,7 +243,9 @@ mod tests {
         assert_eq!(wishes.ping_every, Some(2_000));
         assert_eq!(wishes.upstream.as_deref(), Some("http://far:7878"));
         assert_eq!(wishes.upstream_token_file.as_deref(), Some(Path::new("u")));
-        assert_eq!(keys().len(), 16, "a new setting belongs into this test too");
+        let tls = (wishes.tls_cert.as_deref(), wishes.tls_key.as_deref());
+        assert_eq!(tls, (Some(Path::new("c")), Some(Path::new("k"))));
+        assert_eq!(keys().len(), 18, "a new setting belongs into this test too");
     }
 
     #[test]

@@ -35,6 +35,7 @@ mod source;
 mod submission;
 mod suggest;
 mod threads;
+mod tls;
 mod upstream;
 mod wanted;
 mod workers;
@@ -59,6 +60,7 @@ pub use endpoints::{InvalidEndpoint, Misfit, check as check_endpoints};
 pub use guards::InvalidOrigin;
 pub use identity::FILE as IDENTITY_FILE;
 pub use metrics::markdown as metrics_markdown;
+pub use tls::Setup as TlsSetup;
 pub use upstream::Setup as UpstreamSetup;
 
 use app::{App, Node};
@@ -69,6 +71,7 @@ use front::Front;
 use guards::{Guards, Token};
 use janitor::Janitor;
 use threads::Threads;
+use tls::Tls;
 use upstream::{Upstream, keep_probing};
 use workers::Workers;
 
@@ -117,6 +120,8 @@ pub struct Settings {
     pub ping_every: Option<Duration>,
     /// The node that work may be handed to.
     pub upstream: Option<UpstreamSetup>,
+    /// What HTTP is spoken through; `None` means in the open.
+    pub tls: Option<TlsSetup>,
 }
 
 impl Settings {
@@ -135,6 +140,7 @@ impl Settings {
             endpoints: Vec::new(),
             ping_every: None,
             upstream: None,
+            tls: None,
         }
     }
 }
@@ -160,6 +166,9 @@ pub enum Error {
     /// An endpoint is wrong.
     #[error("endpoint {}: {}", .0.index + 1, .0.invalid)]
     Endpoint(#[from] Misfit),
+    /// A certificate or its key is of no use.
+    #[error(transparent)]
+    Tls(#[from] tls::Unusable),
     /// No node can be reached by that.
     #[error("{0:?} is no upstream: {1}")]
     InvalidUpstream(String, String),
@@ -205,6 +214,7 @@ pub async fn serve(
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
+    let tls = settings.tls.as_ref().map(Tls::read).transpose()?;
     let node = start(settings, listener.local_addr().map_err(Error::Listen)?).await?;
     let stopping = node.app.stopping.clone();
     let announced = async {
@@ -214,7 +224,7 @@ pub async fn serve(
     };
     let threads = Threads::start();
     if let Ok(threads) = &threads {
-        listen::serve(listener, node.front, threads, announced).await;
+        listen::serve(listener, (node.front, tls), threads, announced).await;
     }
     // Before the engine, which would refuse what it hands in.
     node.schedules_task.end().await;

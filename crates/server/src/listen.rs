@@ -7,8 +7,9 @@ use std::time::Duration;
 use axum::body::Body;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
@@ -18,6 +19,7 @@ use tower::ServiceExt;
 use crate::front::Front;
 use crate::opening::Opening;
 use crate::threads::Threads;
+use crate::tls::Tls;
 
 /// Connections at once; more wait in the listener's backlog.
 const CONNECTIONS_MAX: usize = 4096;
@@ -31,18 +33,18 @@ const GRACE: Duration = Duration::from_secs(5);
 /// How long accepting rests after it failed: out of file descriptors, say.
 const REST_AFTER_FAILURE: Duration = Duration::from_millis(100);
 
-/// Serves `front` on `listener` until `shutdown` resolves, and then until the requests under way
+/// Serves `front`, in the open or through TLS, on `listener` until `shutdown` resolves, and then until the requests under way
 /// have ended or their time of grace is over. Sessions of workers go on, as long as `threads` do.
 pub async fn serve(
     listener: TcpListener,
-    front: Front,
+    (front, tls): (Front, Option<Tls>),
     threads: &Threads,
     shutdown: impl Future<Output = ()>,
 ) {
     let graceful = GracefulShutdown::new();
     let cut_off = CancellationToken::new();
     tokio::select! {
-        () = accept(&listener, &front, threads, (&graceful, &cut_off)) => {}
+        () = accept(&listener, (&front, tls.as_ref()), threads, (&graceful, &cut_off)) => {}
         () = shutdown => {}
     }
     drop(listener);
@@ -54,7 +56,7 @@ pub async fn serve(
 
 async fn accept(
     listener: &TcpListener,
-    front: &Front,
+    (front, tls): (&Front, Option<&Tls>),
     threads: &Threads,
     (graceful, cut_off): (&GracefulShutdown, &CancellationToken),
 ) {
@@ -79,7 +81,7 @@ async fn accept(
                 continue;
             }
         };
-        let (builder, front) = (builder.clone(), front.clone());
+        let (builder, front, tls) = (builder.clone(), front.clone(), tls.cloned());
         let (watcher, cut_off) = (graceful.watcher(), cut_off.clone());
         // Owned by `graceful`, which tells it to end and waits for it, and then by `cut_off`.
         threads.spawn(async move {
@@ -88,28 +90,45 @@ async fn accept(
                 Ok(stream) => stream,
                 Err(error) => return tracing::warn!(%error, "failed to take over a connection"),
             };
-            let connection = builder.serve_connection_with_upgrades(io(stream), service(&front));
+            let conversing = async move {
+                match tls {
+                    None => converse(&builder, stream, &front, watcher).await,
+                    Some(tls) => match tls.accept(stream).await {
+                        Ok(stream) => converse(&builder, stream, &front, watcher).await,
+                        Err(error) => tracing::debug!(%error, "no TLS was agreed on"),
+                    },
+                }
+            };
             tokio::select! {
-                ended = watcher.watch(connection) => if let Err(error) = ended {
-                    tracing::debug!(error, "connection ended");
-                },
+                () = conversing => {}
                 () = cut_off.cancelled() => {}
             }
         });
     }
 }
 
-/// Registers a socket with the runtime of this thread, and no longer with the one that accepted it.
-fn here(stream: TcpStream) -> std::io::Result<TcpStream> {
-    TcpStream::from_std(stream.into_std()?)
+/// Answers the requests of a connection until it ends, or `watcher` tells it to.
+async fn converse(
+    builder: &Builder<TokioExecutor>,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    front: &Front,
+    watcher: Watcher,
+) {
+    let io = TokioIo::new(Opening::new(stream, HEAD_TIME_MAX));
+    let connection = builder.serve_connection_with_upgrades(io, service(front));
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(error, "connection ended");
+    }
 }
 
-fn io(stream: TcpStream) -> TokioIo<Opening<TcpStream>> {
+/// Registers a socket with the runtime of this thread, and no longer with the one that accepted it.
+fn here(stream: TcpStream) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::from_std(stream.into_std()?)?;
     // An answer is one small write; waiting for more to send with it would only delay it.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "failed to set TCP_NODELAY");
     }
-    TokioIo::new(Opening::new(stream, HEAD_TIME_MAX))
+    Ok(stream)
 }
 
 type Incoming = axum::http::Request<hyper::body::Incoming>;

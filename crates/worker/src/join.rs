@@ -17,7 +17,7 @@ const WAIT_LONGEST: Duration = Duration::from_secs(15);
 /// Which node to work for, and how much.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The node, `http://host:port`.
+    /// The node, `http://host:port` or `https://host:port`.
     pub url: String,
     /// Attempts at once.
     pub slots: u32,
@@ -59,10 +59,7 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<(), Error> {
     let url = settings.url.trim_end_matches('/').to_owned();
-    let Some(host) = url.strip_prefix("http://").filter(|host| !host.is_empty()) else {
-        return Err(Error::Url(settings.url));
-    };
-    let address = format!("ws://{host}/v1/work");
+    let Some(address) = socket_address(&url) else { return Err(Error::Url(settings.url)) };
     let fetcher = std::sync::Arc::new(Fetcher::new(url.clone(), settings.token.clone())?);
     let mut wait = WAIT_FIRST;
     while !stop.is_cancelled() {
@@ -84,6 +81,17 @@ pub async fn run(
         wait = (wait * 2).min(WAIT_LONGEST);
     }
     Ok(())
+}
+
+/// Where the node takes workers in.
+fn socket_address(url: &str) -> Option<String> {
+    let (scheme, host) = url.split_once("://").filter(|(_, host)| !host.is_empty())?;
+    let scheme = match scheme {
+        "http" => "ws",
+        "https" => "wss",
+        _ => return None,
+    };
+    Some(format!("{scheme}://{host}/v1/work"))
 }
 
 /// By up to half, so that workers that were cut off together do not come back together.

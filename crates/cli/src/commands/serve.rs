@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use runabout_protocol::Limits;
-use runabout_server::{Settings, UpstreamSetup};
+use runabout_server::{Settings, TlsSetup, UpstreamSetup};
 use tokio::net::TcpListener;
 
 use crate::config::{File, LogFormat, Wishes};
@@ -27,6 +27,7 @@ Examples:
   runabout serve
   runabout serve --listen 127.0.0.1:8080 --data /var/lib/runabout
   runabout serve --listen 0.0.0.0:7878 --token-file token.txt
+  runabout serve --listen 0.0.0.0:443 --token-file token.txt --tls-cert cert.pem --tls-key key.pem
   runabout serve --slots 0 --memory-max 256MiB
   runabout serve --keep 7d
   runabout serve --upstream http://far.example:7878
@@ -106,6 +107,14 @@ fn settings(wishes: Wishes) -> anyhow::Result<Settings> {
         let message = "--upstream-token-file is of no use without --upstream";
         return Err(Failure::new(Exit::Usage, message).into());
     }
+    let tls = match (wishes.tls_cert, wishes.tls_key) {
+        (Some(cert), Some(key)) => Some(TlsSetup { cert, key }),
+        (None, None) => None,
+        _ => {
+            let message = "--tls-cert and --tls-key are of use only together";
+            return Err(Failure::new(Exit::Usage, message).into());
+        }
+    };
     Ok(Settings {
         data_dir: wishes.data.unwrap_or_else(|| DEFAULT_DATA.into()),
         name: wishes.name,
@@ -119,6 +128,7 @@ fn settings(wishes: Wishes) -> anyhow::Result<Settings> {
         endpoints: Vec::new(),
         ping_every: wishes.ping_every.map(Duration::from_millis),
         upstream: wishes.upstream.map(|url| UpstreamSetup { url, token: upstream_token }),
+        tls,
     })
 }
 
@@ -132,9 +142,10 @@ fn greeting(address: SocketAddr, settings: &Settings) -> String {
     } else {
         address
     };
+    let scheme = if settings.tls.is_some() { "https" } else { "http" };
     format!(
-        "listening on http://{address}, data in {data}, {slots} slots; \
-         try: runabout status --node http://{reachable}, or open http://{reachable}/docs"
+        "listening on {scheme}://{address}, data in {data}, {slots} slots; \
+         try: runabout status --node {scheme}://{reachable}, or open {scheme}://{reachable}/docs"
     )
 }
 
