@@ -312,6 +312,8 @@ async fn what_is_slow_here_goes_upstream_by_itself_and_is_told() {
     assert_eq!(function["names"], json!(["fib"]), "{known}");
     assert_eq!(function["classes"].as_array().map(Vec::len), Some(4), "{known}");
     assert!(function["classes"][0]["here"]["run_ms"].is_number(), "{known}");
+    let last = &function["classes"][0]["last"];
+    assert!(last["first"].is_string() && last["reason"].is_string(), "{known}");
     assert!(metric(&near, "runabout_placements_total", "").await >= 10.0);
 }
 

@@ -196,7 +196,9 @@ impl Placement {
 
     fn count(&mut self, question: &Question<'_>, plan: &Plan) {
         let turns = self.turns;
-        let counts = &mut self.function(question.key).entry(question.class, turns).counts;
+        let entry = self.function(question.key).entry(question.class, turns);
+        entry.last = Some(*plan);
+        let counts = &mut entry.counts;
         match (plan.first, plan.other_after) {
             (_, Some(Duration::ZERO)) => counts.both += 1,
             (Side::Here, _) => counts.here += 1,

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use super::Side;
 use super::class::Class;
 use super::costs::{Basis, Costs, Forecast};
+use super::decide::Plan;
 use super::estimate::Estimate;
 use super::pace::Pace;
 
@@ -46,6 +47,8 @@ pub(super) struct Entry {
     /// Whether it was ever tried upstream.
     pub(super) is_tried: bool,
     pub(super) counts: Counts,
+    /// What was decided last.
+    pub(super) last: Option<Plan>,
     used: u64,
 }
 

@@ -2,7 +2,7 @@
 
 use super::class::Class;
 use super::costs::{Basis, Costs, Forecast};
-use super::{Counts, Function, Key, Placement, Side};
+use super::{Counts, Function, Key, Placement, Plan, Side};
 
 /// All that has been learned.
 #[derive(Clone, Debug)]
@@ -43,6 +43,8 @@ pub struct LearnedClass {
     pub upstream: LearnedSide,
     /// What was decided.
     pub counts: Counts,
+    /// The last of it; `None` while nothing was to be decided.
+    pub last: Option<Plan>,
 }
 
 /// What has been learned of runs on one side.
@@ -97,6 +99,7 @@ impl Placement {
                     here: LearnedSide::new(forecasts.0, entry.costs(Side::Here)),
                     upstream: LearnedSide::new(forecasts.1, entry.costs(Side::Upstream)),
                     counts: entry.counts,
+                    last: entry.last,
                 }
             })
             .collect();

@@ -129,6 +129,17 @@ fn an_upstream_that_cannot_be_reached_is_not_asked_until_it_answers() {
 }
 
 #[test]
+fn what_was_decided_last_is_told_with_its_reason() {
+    let mut desk = Desk::new();
+    for _ in 0..3 {
+        let plan = desk.ask(true);
+        let learned = desk.placement.learned(1);
+        assert_eq!(learned.functions[0].classes[0].last, Some(plan));
+        desk.here(30);
+    }
+}
+
+#[test]
 fn memory_is_bounded_however_many_functions_are_called() {
     let mut desk = Desk::new();
     for n in 0..2_000_u32 {

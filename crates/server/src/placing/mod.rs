@@ -15,7 +15,7 @@ use runabout_protocol::{Arguments, Limits, LimitsRequest, Outcome, Place};
 use runabout_scheduler::placement::{Class, End, Key, Question, Run, Side};
 use tokio::time::{Instant, Sleep, sleep};
 
-pub use why::Why;
+pub use why::{Why, place as place_word};
 
 use crate::app::App;
 use crate::codes::Code;

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use runabout_protocol::Digest;
-use runabout_scheduler::placement::{LearnedClass, LearnedFunction, LearnedSide};
+use runabout_scheduler::placement::{LearnedClass, LearnedFunction, LearnedSide, Plan};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -11,6 +11,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::limit_of;
 use crate::app::App;
 use crate::extract::Query;
+use crate::placing::place_word;
 use crate::problem::{Problem, ProblemJson};
 use crate::upstream::{Knowledge, Upstream};
 
@@ -90,6 +91,8 @@ struct ClassReport {
     upstream: SideReport,
     /// How often what was decided.
     decided: Decided,
+    /// What was decided last; null while nothing was to be decided.
+    last: Option<LastDecision>,
 }
 
 /// What is known of runs on one side.
@@ -115,6 +118,18 @@ struct Decided {
     upstream: u64,
     /// To run on both sides at once, and take the first result.
     both: u64,
+}
+
+/// What was decided last.
+#[derive(Serialize, ToSchema)]
+struct LastDecision {
+    /// Where it was to start: `here` or `upstream`.
+    first: &'static str,
+    /// After how long it was to start on the other side too, in milliseconds: 0 for both at once,
+    /// null for never.
+    other_after_ms: Option<f64>,
+    /// Why, as in `Runabout-Placement`.
+    reason: &'static str,
 }
 
 /// What the node has learned about where calls run best
@@ -204,5 +219,14 @@ fn class_report(learned: &LearnedClass) -> ClassReport {
         here: side(learned.here),
         upstream: side(learned.upstream),
         decided: Decided { here: counts.here, upstream: counts.upstream, both: counts.both },
+        last: learned.last.map(last_decision),
+    }
+}
+
+fn last_decision(plan: Plan) -> LastDecision {
+    LastDecision {
+        first: place_word(plan.first),
+        other_after_ms: plan.other_after.map(|after| after.as_secs_f64() * 1e3),
+        reason: plan.reason.as_str(),
     }
 }
