@@ -109,15 +109,19 @@ export interface CallRequest {
   args: unknown[];
 }
 
-/** What a call gave, and where it ran. */
-export interface Called {
-  /** The result as JSON text, or bytes. */
-  value: { json: string } | { bytes: Blob };
-  lines: { stream: string; text: string }[];
+/** Where a call ran, and what that took. */
+export interface Trace {
   ranOn: string;
   placement: string;
   /** Phases and how many milliseconds each took. */
   timing: [string, number][];
+}
+
+/** What a call gave. */
+export interface Called extends Trace {
+  /** The result as JSON text, or bytes. */
+  value: { json: string } | { bytes: Blob };
+  lines: { stream: string; text: string }[];
 }
 
 async function call(request: CallRequest, signal?: AbortSignal): Promise<Called> {
@@ -133,9 +137,16 @@ async function call(request: CallRequest, signal?: AbortSignal): Promise<Called>
   return {
     value: isJson ? { json: await response.text() } : { bytes: await response.blob() },
     lines: linesOf(response.headers.get("Runabout-Logs")),
-    ranOn: response.headers.get("Runabout-Ran-On") ?? "",
-    placement: response.headers.get("Runabout-Placement") ?? "",
-    timing: timingOf(response.headers.get("Server-Timing") ?? ""),
+    ...traceOf(response.headers),
+  };
+}
+
+/** What the answer to a call says of the call. */
+export function traceOf(headers: Headers): Trace {
+  return {
+    ranOn: headers.get("Runabout-Ran-On") ?? "",
+    placement: headers.get("Runabout-Placement") ?? "",
+    timing: timingOf(headers.get("Server-Timing") ?? ""),
   };
 }
 

@@ -14,8 +14,10 @@ export const PAGES = [
   { page: "tasks", title: "Tasks" },
   { page: "workers", title: "Workers" },
   { page: "functions", title: "Functions" },
+  { page: "endpoints", title: "Endpoints" },
   { page: "schedules", title: "Schedules" },
   { page: "documents", title: "Documents" },
+  { page: "placement", title: "Placement" },
 ] as const;
 
 export const SHORTCUTS: Shortcut[] = [
