@@ -40,6 +40,8 @@ function recordOf(request: TaskRequest, id: string): Task {
 export class PrivateRun implements Watched {
   readonly id = newKey();
   readonly kept = "this tab alone";
+  /** What it writes comes with no delay. */
+  readonly isWaiting = false;
   task = $state.raw<Task | null>(null);
   lines = $state.raw<LogLine[]>([]);
   isTruncated = $state(false);
@@ -120,6 +122,7 @@ export class OutboxRun implements Watched {
   isDeleted = false;
   error = $state.raw<unknown>(null);
   #delivery = $state("");
+  #isTold = $state(false);
   readonly #stops: (() => void)[] = [];
 
   constructor(
@@ -143,6 +146,10 @@ export class OutboxRun implements Watched {
     return this.error !== null || (this.task !== null && isFinal(this.task.state));
   }
 
+  get isWaiting(): boolean {
+    return this.error === null && this.isOver && !this.#isTold;
+  }
+
   async watch() {
     const { handle } = this;
     const looked = setInterval(() => (this.#delivery = handle.delivery), 500);
@@ -157,6 +164,7 @@ export class OutboxRun implements Watched {
     try {
       this.task = (await handle.finished()) as Task;
       this.lines = await handle.logs();
+      this.#isTold = true;
     } catch (error) {
       this.error = error;
     }

@@ -26,6 +26,8 @@ export interface Watched {
   readonly isTruncated: boolean;
   readonly isDeleted: boolean;
   readonly isOver: boolean;
+  /** Whether it is not known yet if it wrote anything. */
+  readonly isWaiting: boolean;
   readonly error: unknown;
   /** Where its record is, if the node does not have it. */
   readonly kept: string;
@@ -43,6 +45,10 @@ export class WatchedTask implements Watched {
   isTruncated = $state(false);
   isDeleted = $state(false);
   error = $state.raw<unknown>(null);
+  /** Its stream has spoken. */
+  #isHeard = $state(false);
+  /** All that it wrote has been told. */
+  #isTold = $state(false);
 
   readonly id: string;
   #abort = new AbortController();
@@ -64,7 +70,9 @@ export class WatchedTask implements Watched {
       onRefused: (refused: Refused) => (this.error = refused),
     };
     await follow(`/v1/tasks/${this.id}/events`, listening, signal);
-    if (!signal.aborted && !this.isDeleted) await this.#read();
+    if (signal.aborted) return;
+    this.#isTold = true;
+    if (!this.isDeleted) await this.#read();
   }
 
   stop() {
@@ -78,6 +86,11 @@ export class WatchedTask implements Watched {
 
   get isOver(): boolean {
     return this.isDeleted || (this.task !== null && isFinal(this.task.state));
+  }
+
+  get isWaiting(): boolean {
+    if (this.error !== null) return false;
+    return this.isOver ? !this.#isTold : !this.#isHeard;
   }
 
   async #read() {
@@ -96,6 +109,7 @@ export class WatchedTask implements Watched {
   }
 
   #take({ kind, data }: NodeEvent) {
+    this.#isHeard = true;
     switch (kind) {
       case "state":
         this.#stands(JSON.parse(data));
@@ -157,12 +171,18 @@ export class WatchedTask implements Watched {
       outcome: event.outcome,
       usage: event.usage ?? null,
     };
+    // Its lines were told before its end.
+    clearTimeout(this.#drawing);
+    this.#drawn();
+    this.#isTold = true;
   }
 
   #draw() {
-    this.#drawing ??= setTimeout(() => {
-      this.#drawing = undefined;
-      this.lines = [...this.#written];
-    }, DRAW_MS);
+    this.#drawing ??= setTimeout(() => this.#drawn(), DRAW_MS);
+  }
+
+  #drawn() {
+    this.#drawing = undefined;
+    this.lines = [...this.#written];
   }
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
-import { setUp } from "./support.mjs";
+import { setUp, until } from "./support.mjs";
 
 const MANY = 120;
 
@@ -96,6 +96,27 @@ test("a task is run again, and deleted", async () => {
   assert.equal(answer.status, 404);
   await page.goto(`${world.node.url}/#/tasks/${again}`);
   await page.getByRole("alert").getByText("The task cannot be shown").waitFor();
+  await finish();
+});
+
+test("what a task wrote is not called nothing before its stream has spoken", async () => {
+  const { page, finish } = await world.open("#/tasks");
+  const answers = [];
+  await page.route("**/v1/tasks/*/events", async (route) => {
+    const answer = await route.fetch();
+    await new Promise((resolve) => answers.push(resolve));
+    await route.fulfill({ response: answer });
+  });
+  const output = page.getByRole("log");
+  for (const [index, says] of [[1, "number 1"], [0, "It wrote nothing."]]) {
+    await page.goto(`${world.node.url}/#/tasks/${ids[index]}`);
+    await page.getByRole("heading", { name: "Outcome" }).waitFor();
+    await output.getByText("Waiting to hear what it wrote…").waitFor();
+    assert.equal(await output.innerText(), "Waiting to hear what it wrote…");
+    await until(() => answers.length > 0);
+    answers.shift()();
+    await output.getByText(says).waitFor();
+  }
   await finish();
 });
 
