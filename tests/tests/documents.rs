@@ -531,8 +531,7 @@ async fn after_a_failed_fsync_a_document_is_only_read() {
     let text = |path: &std::path::Path| path.to_str().expect("text").to_owned();
     let (library, trigger_text) = (text(&library), text(&trigger));
     let env = [("LD_PRELOAD", library.as_str()), ("BREAK_FSYNC", trigger_text.as_str())];
-    let mut node =
-        Node::set_up(Setup { data: Some(&data), env: &env, ..Setup::default() }).await;
+    let mut node = Node::set_up(Setup { data: Some(&data), env: &env, ..Setup::default() }).await;
     create(&node, "a\n").await;
     std::fs::write(&trigger, "").expect("written");
     let refused = edit(&node, 1, "b\n").await;

@@ -298,8 +298,7 @@ async fn after_a_failed_fsync_nothing_more_is_taken_and_readyz_says_so() {
     let Some(library) = breaking_fsync(folder.path()) else { return };
     let (data, trigger) = (folder.path().join("data"), folder.path().join("trigger"));
     let env = [("LD_PRELOAD", text(&library)), ("BREAK_FSYNC", text(&trigger))];
-    let mut node =
-        Node::set_up(Setup { data: Some(&data), env: &env, ..Setup::default() }).await;
+    let mut node = Node::set_up(Setup { data: Some(&data), env: &env, ..Setup::default() }).await;
     let accepted = node.submit(&script("'before'")).await;
     assert_eq!(node.finished(&accepted).await["state"], "succeeded");
 
