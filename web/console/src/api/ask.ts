@@ -2,6 +2,7 @@
 // no, or it did not answer.
 
 import { access } from "./access.svelte";
+import { pulse } from "./pulse";
 import type { Problem } from "./schema";
 
 /** A problem as it comes, with what belongs to its code. */
@@ -19,6 +20,11 @@ export class Refused extends Error {
 
   get code(): string {
     return this.problem.code;
+  }
+
+  /** Whether it was the node itself that answered, and not a proxy that cannot reach it. */
+  get isOfNode(): boolean {
+    return !/^http_50[234]$/.test(this.code);
   }
 }
 
@@ -56,8 +62,12 @@ export async function ask(path: string, question: Question = {}): Promise<Respon
     init.body = question.body;
   }
   const response = await send(path + queryText(question.query), init);
-  if (response.ok) return response;
+  if (response.ok) {
+    pulse.beat();
+    return response;
+  }
   const refused = await refusal(response);
+  if (refused.isOfNode) pulse.beat();
   if (response.status === 401) access.isRefused = true;
   throw refused;
 }

@@ -3,6 +3,7 @@
 import { createParser } from "eventsource-parser";
 
 import { Refused, Unreachable, ask } from "./ask";
+import { pulse } from "./pulse";
 
 export interface NodeEvent {
   /** `state`, `progress`, `log`, `truncated`, `outcome`, `deleted`, `reset`. */
@@ -76,6 +77,7 @@ async function read(
   for (;;) {
     const { done, value } = await reader.read();
     if (done) return isEnded;
+    pulse.beat();
     parser.feed(value);
   }
 }
