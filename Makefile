@@ -60,7 +60,7 @@ hostile: require node_modules/.package-lock.json ## Set hostile guests loose on 
 crash: require node_modules/.package-lock.json ## Kill a node many times and account for every task
 	cargo xtask crash --kills $(KILLS)
 
-bench: require node_modules/.package-lock.json ## Measure calls and the queue beside Deno, workerd and BullMQ
+bench: require node_modules/.package-lock.json ## Measure calls, the queue and tabs beside Deno, workerd, BullMQ and Comlink
 	cargo xtask bench -- $(OPTIONS)
 
 web: require ## Build the package for pages and the console

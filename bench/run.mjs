@@ -11,17 +11,18 @@ import { calls } from "./calls/measure.mjs";
 import { queue } from "./queue/measure.mjs";
 import { page } from "./report.mjs";
 import { stopAll } from "./servers.mjs";
+import { tabs } from "./tabs/measure.mjs";
 
 const RESULTS = fileURLToPath(new URL("RESULTS.md", import.meta.url));
-const SECTIONS = { calls, queue, article };
+const SECTIONS = { calls, queue, article, tabs };
 
 const HELP = `usage: make bench [OPTIONS="..."]
 
   --runabout FILE   the binary to measure
-  --only NAME       measure calls, queue or article alone; prints, and leaves bench/RESULTS.md as it is
+  --only NAME       measure calls, queue, article or tabs alone; prints, and leaves bench/RESULTS.md as it is
   --rounds N        rounds of calls, each of which measures everybody once (5)
   --seconds N       how long calls are measured in a round (3)
-  --quick           short rounds of the queue and the article, for development; writes nothing either
+  --quick           short rounds of all but calls, for development; writes nothing either
   --dry             print the page, and leave bench/RESULTS.md as it is
 `;
 
@@ -80,7 +81,8 @@ function versions() {
     firstLine(options.runabout, ["--version"]),
     firstLine(npm(".bin/deno"), ["--version"]),
     firstLine(npm(".bin/workerd"), ["--version"]),
-    ...["bullmq", "express", "ioredis", "undici"].map(packaged),
+    firstLine("chromium", ["--version"]),
+    ...["bullmq", "comlink", "express", "ioredis", "undici", "ws"].map(packaged),
     `redis ${redis}`,
     `Node.js ${process.versions.node}`,
   ];

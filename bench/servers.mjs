@@ -50,10 +50,11 @@ class Server {
  * @property {object} [env]
  * @property {string} [ready] the path of HTTP that answers once it is up
  * @property {string} [says] or what it prints then
+ * @property {() => boolean} [isUp] or what is asked whether it is
  */
 export async function start(command) {
   const port = await freePort();
-  const { program, args, env = {}, ready = "/", says } = command(port);
+  const { program, args, env = {}, ready = "/", says, isUp = () => seen() } = command(port);
   const child = spawn(program, args, {
     env: { ...process.env, ...env },
     stdio: ["ignore", "pipe", "pipe"],
@@ -76,7 +77,7 @@ export async function start(command) {
   });
 
   const server = new Server(child, port);
-  const isUp = says === undefined ? () => answers(server.url + ready) : () => output.includes(says);
+  const seen = () => (says === undefined ? answers(server.url + ready) : output.includes(says));
   const deadline = Date.now() + START_MS_MAX;
   while (!(await isUp())) {
     if (failure !== null || Date.now() > deadline) {

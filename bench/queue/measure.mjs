@@ -1,20 +1,15 @@
 // The task queue: Runabout's beside BullMQ's on Redis.
 
-import { execFile } from "node:child_process";
 import { mkdtemp, readFile, readdir, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 
 import { median, whole } from "../report.mjs";
 import { stopAll } from "../servers.mjs";
 import { load } from "../wrk.mjs";
 import { bullmq, runabout } from "./contenders.mjs";
+import { generate } from "./generate.mjs";
 import { section } from "./section.mjs";
-
-const GENERATOR = fileURLToPath(new URL("generator.mjs", import.meta.url));
-const OUTPUT_BYTES_MAX = 1 << 20;
 
 /**
  * Measures, and gives the section of the page.
@@ -203,13 +198,4 @@ async function within(contender, use, work) {
   } finally {
     await open.close();
   }
-}
-
-/** Runs the generator, a process of its own, against an open queue. */
-async function generate({ reach }, plan) {
-  const args = [GENERATOR, JSON.stringify({ ...reach, ...plan })];
-  const { stdout } = await promisify(execFile)(process.execPath, args, {
-    maxBuffer: OUTPUT_BYTES_MAX,
-  });
-  return JSON.parse(stdout);
 }
