@@ -157,6 +157,7 @@ export class LocalPool implements Pool {
     if (!known) link.post({ type: 'artifact', artifact: key, language, bytes });
     let total = 0;
     for (const size of this.given.values()) total += size;
+    if (total <= ARTIFACT_BYTES_MAX) return;
     const inUse = new Set([...this.active.values()].map((entry) => entry.run.artifact.key));
     for (const [old, size] of this.given) {
       if (total <= ARTIFACT_BYTES_MAX) return;

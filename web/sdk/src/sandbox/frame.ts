@@ -5,6 +5,7 @@ import { ActiveRun } from './active-run.js';
 import { Artifacts, TooLarge } from './artifacts.js';
 import { Clock } from './clock.js';
 import { Guest } from './guest.js';
+import { Outbox } from './outbox.js';
 import type { FrameToPage, PageToFrame, RunEnd, RunSpec } from './messages.js';
 
 /** A Web Worker that does not come up by then is given up. */
@@ -26,14 +27,13 @@ class Frame {
   private slots = 0;
   private hasRunNative = false;
 
-  constructor(private readonly port: MessagePort) {
+  private readonly tell: (message: FrameToPage) => void;
+
+  constructor(port: MessagePort) {
+    this.tell = new Outbox((message) => port.postMessage(message)).tell;
     port.onmessage = (event: MessageEvent<PageToFrame>) => this.hear(event.data);
     this.tell({ type: 'ready' });
   }
-
-  private readonly tell = (message: FrameToPage): void => {
-    this.port.postMessage(message);
-  };
 
   private hear(message: PageToFrame): void {
     switch (message.type) {

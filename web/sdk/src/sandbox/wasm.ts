@@ -15,6 +15,8 @@ import { BadCall, findExport, readArguments, writeResults } from './wasm-values.
 export interface WasmProgram {
   module: WebAssembly.Module;
   functions: Map<string, Signature>;
+  /** Whether it imports anything of WASI: what it would import costs more to make than an instance. */
+  needsSystem: boolean;
   /** The instance of a function that keeps its sandbox. */
   kept?: Instance;
 }
@@ -32,6 +34,7 @@ interface Surroundings {
   memory: () => WebAssembly.Memory;
 }
 
+const SYSTEM = 'wasi_snapshot_preview1';
 const PROGRAM_NAME = 'function';
 const ARGUMENTS_MAX = 10_000;
 const RANDOM_BYTES_MAX = 1 << 20;
@@ -39,7 +42,8 @@ const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
 export function readProgram(module: WebAssembly.Module, bytes: Uint8Array): WasmProgram {
-  return { module, functions: exportedFunctions(bytes) };
+  const needsSystem = WebAssembly.Module.imports(module).some((one) => one.module === SYSTEM);
+  return { module, functions: exportedFunctions(bytes), needsSystem };
 }
 
 export function runWasm(program: WasmProgram, run: RunSpec, outlet: Outlet): { end: RunEnd; use: RunUse } {
@@ -79,9 +83,9 @@ function instanceFor(program: WasmProgram, run: RunSpec, outlet: Outlet): Instan
     return program.kept;
   }
   const surroundings: Surroundings = { outlet, checkpoint, memory: noMemory };
-  const wasi = new WASI([], [], [
+  const wasi = program.needsSystem ? new WASI([], [], [
     new Input(new Uint8Array()), new Output('stdout', () => surroundings.outlet), new Output('stderr', () => surroundings.outlet),
-  ]);
+  ]) : undefined;
   const instance = instantiate(program.module, surroundings, wasi);
   if (run.reuse) program.kept = instance;
   return instance;
@@ -132,7 +136,18 @@ function commandInput(run: RunSpec): { argv: string[]; stdin: Uint8Array } {
   return { argv: [PROGRAM_NAME, ...texts], stdin: run.stdin ?? new Uint8Array() };
 }
 
-function instantiate(module: WebAssembly.Module, surroundings: Surroundings, wasi: WASI): Instance {
+function instantiate(module: WebAssembly.Module, surroundings: Surroundings, wasi: WASI | undefined): Instance {
+  const imports: WebAssembly.Imports = { runabout: hostImports(surroundings) };
+  if (wasi !== undefined) imports[SYSTEM] = systemImports(wasi);
+  const { exports } = new WebAssembly.Instance(module, imports);
+  const memory = exports['memory'];
+  if (memory instanceof WebAssembly.Memory) surroundings.memory = () => memory;
+  // A library's imports look for its memory here; a command's are told when it starts.
+  if (wasi !== undefined) wasi.inst = { exports } as never;
+  return { exports, surroundings };
+}
+
+function systemImports(wasi: WASI): WebAssembly.ModuleImports {
   const system: Record<string, unknown> = { ...wasi.wasiImport };
   system['random_get'] = (at: number, length: number) => {
     if (length >>> 0 > RANDOM_BYTES_MAX) throw new WebAssembly.RuntimeError('random_get gives 1 MiB at most');
@@ -140,16 +155,7 @@ function instantiate(module: WebAssembly.Module, surroundings: Surroundings, was
   };
   // The shim forgets to answer, which the caller reads as success or not, by chance.
   system['sched_yield'] = () => defs.ERRNO_SUCCESS;
-  const imports = {
-    wasi_snapshot_preview1: system as WebAssembly.ModuleImports,
-    runabout: hostImports(surroundings),
-  };
-  const { exports } = new WebAssembly.Instance(module, imports);
-  const memory = exports['memory'];
-  if (memory instanceof WebAssembly.Memory) surroundings.memory = () => memory;
-  // A library's imports look for its memory here; a command's are told when it starts.
-  wasi.inst = { exports } as never;
-  return { exports, surroundings };
+  return system as WebAssembly.ModuleImports;
 }
 
 function noMemory(): never {
