@@ -72,10 +72,20 @@ export async function ask(path: string, question: Question = {}): Promise<Respon
   throw refused;
 }
 
-/** The node's answer as JSON. */
+/**
+ * The node's answer as JSON.
+ *
+ * @throws {Refused} it said no
+ * @throws {Unreachable} it did not answer, or not to the end
+ */
 export async function askJson<T>(path: string, question: Question = {}): Promise<T> {
   const response = await ask(path, question);
-  return (await response.json()) as T;
+  try {
+    return (await response.json()) as T;
+  } catch (error) {
+    if (question.signal?.aborted) throw error;
+    throw new Unreachable();
+  }
 }
 
 async function send(address: string, init: RequestInit): Promise<Response> {

@@ -1,13 +1,20 @@
 // A document that is open: the newest revision that is known of, and the text as it is edited here.
 
-import { Unreachable } from "../api/ask";
+import { Refused } from "../api/ask";
 import { type Conflict, type Edit, type Text, conflictOf, documents } from "../api/documents";
 import { follow } from "../api/events";
-import type { DocumentRevision } from "../api/schema";
+import type { DocumentChange, DocumentRevision } from "../api/schema";
 import { type Ending, endingOf, withEnding, withPlainEnding } from "../text/line-endings";
 
 /** Types beside `text/` that are shown and edited as text. */
 const TEXTS = ["application/json", "application/xml", "application/yaml", "image/svg+xml"];
+
+/** An edit that was sent, and what came of it is not known. */
+interface Unanswered {
+  base: number;
+  text: string;
+  edit: Edit;
+}
 
 export class OpenDocument {
   /** The text as it stands in the editor. */
@@ -30,9 +37,14 @@ export class OpenDocument {
   /** How lines end where it is kept; in the editor they all end alike. */
   #ending: Ending = "\n";
   /** An edit that was sent and not answered: sent again as the same, it is not made twice. */
-  #unanswered: { base: number; text: string; edit: Edit } | null = null;
+  #unanswered: Unanswered | null = null;
 
   constructor(readonly name: string) {}
+
+  /** An edit was sent, and no answer came. */
+  get isUncertain(): boolean {
+    return this.error !== null && this.#unanswered !== null;
+  }
 
   get isChanged(): boolean {
     return this.text !== this.baseText;
@@ -73,11 +85,11 @@ export class OpenDocument {
   }
 
   async save(edit: Edit) {
-    await this.#do("It was not saved", async () => {
-      const { base, text } = this;
+    await this.#do(() => this.#failing(), async () => {
+      const { text } = this;
       this.saved = "";
       try {
-        const change = await this.#send(base, text, edit);
+        const change = await this.#send(text, edit);
         this.saved = !change.changed
           ? "Nothing had changed."
           : change.merged
@@ -120,17 +132,37 @@ export class OpenDocument {
     await this.#do("It cannot be read", () => this.#readAgain(isStill));
   }
 
-  async #send(base: number, text: string, edit: Edit) {
+  /** Sends an edit that has not been answered yet once more, as it was: whether it had arrived or not,
+      it then has, and the text in the editor stands on it. Otherwise the next edit would meet it as if
+      somebody else had made it. */
+  async #settle(text: string) {
     const before = this.#unanswered;
-    const isSame = before?.base === base && before.text === text;
-    const sent = isSame ? before : { base, text, edit };
+    if (!before || before.text === text) return;
+    try {
+      const change = await this.#deliver(before);
+      if (!change.merged) this.#standOn(change.revision, before.text);
+    } catch (error) {
+      // It had not arrived, and would be refused now: the next edit says so of itself, if it is.
+      if (this.#unanswered) throw error;
+    }
+  }
+
+  async #send(text: string, edit: Edit): Promise<DocumentChange> {
+    await this.#settle(text);
+    const before = this.#unanswered;
+    return await this.#deliver(before ?? { base: this.base, text, edit });
+  }
+
+  async #deliver(sent: Unanswered): Promise<DocumentChange> {
+    const { base, text, edit } = sent;
     this.#unanswered = sent;
     try {
-      const change = await documents.edit(this.name, base, withEnding(text, this.#ending), sent.edit);
+      const change = await documents.edit(this.name, base, withEnding(text, this.#ending), edit);
       this.#unanswered = null;
       return change;
     } catch (error) {
-      if (!(error instanceof Unreachable)) this.#unanswered = null;
+      // A refusal is an answer. One that went wrong on its side, or a proxy's, leaves open what became of it.
+      if (error instanceof Refused && error.problem.status < 500) this.#unanswered = null;
       throw error;
     }
   }
@@ -141,6 +173,8 @@ export class OpenDocument {
     if (!mayStand()) return;
     this.mediaType = now.mediaType;
     this.#ending = endingOf(now.text);
+    // With it one has seen whether the edit had arrived; what is written from here on is another.
+    this.#unanswered = null;
     const { text } = plain(now);
     this.#standOn(now.revision, text);
     this.text = text;
@@ -151,13 +185,18 @@ export class OpenDocument {
     this.baseText = text;
   }
 
-  async #do(doing: string, action: () => Promise<void>) {
+  #failing(): string {
+    return this.#unanswered ? "It is not known whether it was saved" : "It was not saved";
+  }
+
+  async #do(doing: string | (() => string), action: () => Promise<void>) {
     this.isBusy = true;
     this.error = null;
     try {
       await action();
     } catch (error) {
-      if (!this.#abort.signal.aborted) this.error = { doing, error };
+      const said = typeof doing === "string" ? doing : doing();
+      if (!this.#abort.signal.aborted) this.error = { doing: said, error };
     }
     this.isBusy = false;
   }

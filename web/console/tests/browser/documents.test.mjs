@@ -85,6 +85,75 @@ test("edits of the same place are joined by a person", async () => {
   await finish();
 });
 
+/** How the answer to an edit is lost, once the node has the request. */
+const LOSSES = {
+  "after it was made": async (route) => {
+    await route.fetch();
+    await route.abort("connectionreset");
+  },
+  "while it is made": async (route) => {
+    void route.fetch().catch(() => {});
+    await route.abort("connectionreset");
+  },
+  "in the middle": async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, body: (await response.text()).slice(0, 20) });
+  },
+  "by a proxy": async (route) => {
+    await route.fetch();
+    await route.fulfill({ status: 504, contentType: "text/html", body: "<h1>Gateway Timeout</h1>" });
+  },
+};
+
+/** Opens a document whose first edit is lost like that; `sent` tells of all edits that are tried. */
+async function losing(name, lose) {
+  await put(name, LINES.join("\n"));
+  const { page, finish } = await world.open(`#/documents/${name}?view=edit`);
+  const sent = [];
+  await page.route(`**/v1/documents/${name}?base=*`, async (route) => {
+    const request = route.request();
+    sent.push({ url: request.url(), key: request.headers()["idempotency-key"], text: request.postData() });
+    await (sent.length === 1 ? lose(route) : route.continue());
+  });
+  const save = async (text, says) => {
+    await write(page, "Text", text);
+    await page.getByRole("button", { name: "Save", exact: true }).click();
+    await page.getByText(says).waitFor();
+  };
+  return { page, finish, sent, save };
+}
+
+const revisions = async (name) =>
+  (await world.node.json(`/v1/documents/${name}/revisions`)).items.map(({ revision }) => revision);
+
+for (const [when, lose] of Object.entries(LOSSES)) {
+  test(`an edit whose answer is lost ${when} is the same edit when it is saved again`, async () => {
+    const name = `lost_${when.replaceAll(" ", "_")}`;
+    const { page, finish, sent, save } = await losing(name, lose);
+    const mine = LINES.with(1, "<p>mine</p>").join("\n");
+    await save(mine, "It is not known whether it was saved");
+    await page.getByRole("button", { name: "Save", exact: true }).click();
+    await page.getByText("Saved as revision 2.").waitFor();
+    assert.equal(sent.length, 2);
+    assert.deepEqual(sent[1], sent[0]);
+    assert.equal(await read(name), mine);
+    assert.deepEqual(await revisions(name), [2, 1]);
+    await finish();
+  });
+}
+
+test("who goes on writing after an answer was lost does not meet that edit as another's", async () => {
+  const { finish, sent, save } = await losing("went_on", LOSSES["after it was made"]);
+  await save(LINES.with(1, "<p>mine</p>").join("\n"), "It is not known whether it was saved");
+  const more = LINES.with(1, "<p>mine, and more</p>").join("\n");
+  await save(more, "Saved as revision 3.");
+  assert.deepEqual(sent[1], sent[0]);
+  assert.notEqual(sent[2].key, sent[0].key);
+  assert.match(sent[2].url, /base=2$/);
+  assert.equal(await read("went_on"), more);
+  await finish();
+});
+
 test("the history tells what changed, and goes back", async () => {
   await put("old", "first\n", "text/plain");
   await edit("old", 1, "second\n");
