@@ -74,3 +74,24 @@ test("a token is asked for, a wrong one is told, and the right one opens the con
   assert.equal(await page.evaluate(() => localStorage.getItem("runabout.token")), null);
   await finish();
 });
+
+test("a document opens alone with the token, and what is in it acts as nobody", async () => {
+  const headers = { Authorization: `Bearer ${TOKEN}`, "Content-Type": "text/html", "If-None-Match": "*" };
+  const body = "<h1>Alone</h1><script>document.body.textContent = 'it ran'</script>";
+  const made = await fetch(`${world.node.url}/v1/documents/alone`, { method: "PUT", headers, body });
+  assert.equal(made.status, 201);
+  const { page, finish } = await world.open("#/documents/alone");
+  await page.getByLabel("Token").fill(TOKEN);
+  await page.getByRole("button", { name: "Open the console" }).click();
+  const opened = page.waitForEvent("popup");
+  await page.getByRole("link", { name: "Open alone" }).click();
+  const alone = await opened;
+  await alone.frameLocator("iframe[title=Preview]").getByRole("heading", { name: "Alone" }).waitFor();
+  assert.equal(await alone.getByRole("navigation").count(), 0);
+  assert.equal(await alone.title(), "alone");
+  const frame = alone.locator("iframe[title=Preview]");
+  assert.equal(await frame.getAttribute("sandbox"), "allow-scripts");
+  const inside = await (await frame.elementHandle()).contentFrame();
+  assert.equal(await inside.evaluate(() => window.origin), "null");
+  await finish();
+});
