@@ -69,6 +69,31 @@ export async function openPage(context, pages, url, options = {}) {
   return page;
 }
 
+/** A tab that works for the node, once the node knows it. */
+export async function workingTab(context, pages, node, slots, name) {
+  const page = await openPage(context, pages, node.url, { pool: { slots } });
+  await page.evaluate(async ([slots, name]) => {
+    window.worker = window.node.work({ slots, name });
+    await new Promise((resolve) => {
+      const look = () => { if (window.worker.state === 'working') resolve(); };
+      window.worker.on('change', look);
+      look();
+    });
+  }, [slots, name]);
+  return page;
+}
+
+/** Reports how far it is, leaves checkpoints, and says from where it began. */
+export const STEPS = `export default async function steps(count, ms) {
+  const from = runabout.task.checkpoint?.done ?? 0;
+  for (let done = from; done < count; done++) {
+    await new Promise((resolve) => setTimeout(resolve, ms));
+    runabout.checkpoint({ done: done + 1 });
+    runabout.progress((done + 1) / count);
+  }
+  return { from, count };
+}`;
+
 /** Starts a node on a free port, or on `port`, with a data directory of its own, or `data`. */
 export async function startNode({ args = [], data, port = 0, origins = [] } = {}) {
   if (!existsSync(BINARY)) throw new Error(`${BINARY} is missing: build it first`);

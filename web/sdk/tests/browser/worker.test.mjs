@@ -1,11 +1,11 @@
 // Tabs as workers of a node that has no slots of its own.
 
 import assert from 'node:assert/strict';
-import { readdir, readFile } from 'node:fs/promises';
 import { after, afterEach, before, beforeEach, test } from 'node:test';
-import { chromium } from 'playwright-core';
 import { connect } from '../../dist/index.js';
-import { guest, launchBrowser, launchOptions, openPage, servePages, startNode, until } from './support.mjs';
+import {
+  guest, launchBrowser, openPage, servePages, startNode, STEPS, until, workingTab as workerTab,
+} from './support.mjs';
 
 let pages;
 let browser;
@@ -41,30 +41,8 @@ const attempts = async (id) => {
   return answer.items ?? answer;
 };
 
-/** A tab that works for the node, once the node knows it. */
-async function workingTab(slots, name, in_ = context) {
-  const page = await openPage(in_, pages, node.url, { pool: { slots } });
-  await page.evaluate(async ([slots, name]) => {
-    window.worker = window.node.work({ slots, name });
-    await new Promise((resolve) => {
-      const look = () => { if (window.worker.state === 'working') resolve(); };
-      window.worker.on('change', look);
-      look();
-    });
-  }, [slots, name]);
-  return page;
-}
-
-/** Reports how far it is, leaves checkpoints, and says from where it began. */
-const STEPS = `export default async function steps(count, ms) {
-  const from = runabout.task.checkpoint?.done ?? 0;
-  for (let done = from; done < count; done++) {
-    await new Promise((resolve) => setTimeout(resolve, ms));
-    runabout.checkpoint({ done: done + 1 });
-    runabout.progress((done + 1) / count);
-  }
-  return { from, count };
-}`;
+/** A tab of this test that works for its node. */
+const workingTab = (slots, name) => workerTab(context, pages, node, slots, name);
 
 test('a script submitted in one tab runs in another, and its result comes back', async () => {
   const worker = await workingTab(2, 'tab B');
@@ -192,65 +170,6 @@ test('a tab comes back when its node was restarted', async () => {
   await until(async () => (await tab.evaluate(() => window.worker.state)) === 'working');
   assert.equal(await (await here.submit({ source: '1 + 1' })).result(), 2);
 });
-
-test('a tab in the background keeps its session', async () => {
-  const tab = await workingTab(1);
-  const id = await tab.evaluate(() => window.worker.id);
-  const front = await context.newPage();
-  await front.goto(pages.url);
-  await front.bringToFront();
-  const session = await context.newCDPSession(tab);
-  await session.send('Emulation.setFocusEmulationEnabled', { enabled: false });
-  await session.send('Emulation.setCPUThrottlingRate', { rate: 4 });
-  const handle = await here.submit({ source: 'await new Promise((r) => setTimeout(r, 5000)); 5' });
-  assert.equal(await handle.result(), 5);
-  assert.equal((await show(handle.id)).attempt, 1);
-  assert.equal(await tab.evaluate(() => window.worker.id), id);
-});
-
-test('a frozen tab’s attempts run elsewhere, and it comes back when it resumes', async () => {
-  // A browser of its own: its pages' processes are stopped, as a system does that wants their share.
-  const server = await chromium.launchServer(launchOptions);
-  const other = await chromium.connect(server.wsEndpoint());
-  const frozen = await workingTab(1, 'frozen', await other.newContext());
-  await node.deploy('steps', STEPS);
-  const handle = await here.submit({ function: 'steps', args: [10, 100] });
-  await until(async () => ((await show(handle.id)).progress?.fraction ?? 0) > 0);
-  const before = await frozen.evaluate(() => window.worker.id);
-  const pids = await renderersOf(server.process().pid);
-  for (const pid of pids) process.kill(pid, 'SIGSTOP');
-  await workingTab(1, 'awake');
-  const { outcome, lost } = await handle.finished();
-  assert.equal(outcome.kind, 'returned', JSON.stringify(outcome));
-  assert.ok(outcome.value.from >= 1);
-  assert.equal(lost, 1);
-  for (const pid of pids) process.kill(pid, 'SIGCONT');
-  await until(async () => await frozen.evaluate(
-    (before) => window.worker.state === 'working' && window.worker.id !== before, before));
-  // Its own late result has changed nothing.
-  assert.deepEqual((await show(handle.id)).outcome, outcome);
-  await other.close();
-  await server.close();
-});
-
-/** The processes of a browser that run pages. */
-async function renderersOf(browserPid) {
-  const parents = new Map();
-  const renderers = [];
-  for (const name of await readdir('/proc')) {
-    if (!/^\d+$/.test(name)) continue;
-    try {
-      const pid = Number(name);
-      const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
-      parents.set(pid, Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]));
-      if ((await readFile(`/proc/${pid}/cmdline`, 'utf8')).includes('--type=renderer')) renderers.push(pid);
-    } catch {
-      // It ended while we looked.
-    }
-  }
-  const isOfBrowser = (pid) => pid === browserPid || (parents.has(pid) && isOfBrowser(parents.get(pid)));
-  return renderers.filter(isOfBrowser);
-}
 
 test('frames from a session that does not hold the attempt change nothing', async () => {
   await workingTab(1, 'holder');
