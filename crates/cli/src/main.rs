@@ -22,6 +22,11 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::exit::{Exit, Failure};
 
+/// The C library's allocator takes a seventh of what a small request costs; this one takes a third of
+/// that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Runs a function anywhere: here, on a node, now or durably later.
 #[derive(Debug, Parser)]
 #[command(name = "runabout", version, arg_required_else_help = true, max_term_width = 100)]

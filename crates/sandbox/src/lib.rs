@@ -181,6 +181,12 @@ impl Sandbox {
         self.inner.compiler.prepared(digest)
     }
 
+    /// Forgets the programs that are in memory, if none was asked for since this was last called. What
+    /// is asked for later is loaded from disk, or read again.
+    pub fn forget_idle_programs(&self) {
+        self.inner.compiler.forget_idle_programs();
+    }
+
     /// Runs a program once, in a fresh instance. Dropping the future stops the run at the next
     /// tick; `invocation.cancel` stops it with the outcome `cancelled`.
     ///

@@ -7,6 +7,7 @@ use std::hash::{Hash, Hasher};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -111,6 +112,8 @@ pub(crate) struct Compiler {
     engine: Engine,
     linker: Linker<Guest>,
     programs: Programs,
+    /// Since somebody last looked.
+    was_asked: AtomicBool,
     /// Who holds it compiles; the others wait, each within its own caller's time.
     one_at_a_time: Arc<Mutex<()>>,
     folder: Option<PathBuf>,
@@ -127,13 +130,25 @@ impl Compiler {
             engine: engine.clone(),
             linker: imports::linker(engine).map_err(Error::engine)?,
             programs: Programs::new(),
+            was_asked: AtomicBool::new(false),
             one_at_a_time: Arc::default(),
             folder,
         })
     }
 
     pub fn prepared(&self, digest: Digest) -> Option<Arc<Program>> {
+        // Looked at first: a line of memory that all threads write to would cost each run.
+        if !self.was_asked.load(Relaxed) {
+            self.was_asked.store(true, Relaxed);
+        }
         self.programs.get(digest)
+    }
+
+    /// Forgets them, if none was asked for since this was last called.
+    pub fn forget_idle_programs(&self) {
+        if !self.was_asked.swap(false, Relaxed) {
+            self.programs.clear();
+        }
     }
 
     /// Weighs a program anew that has come to hold more.

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use runabout_protocol::{LimitKind, Outcome};
 use tokio::sync::OwnedSemaphorePermit;
@@ -18,6 +19,10 @@ use crate::meter::{Meter, Stop};
 use crate::program::{Kind, Program, js_export};
 use crate::{Error, Inner, quickjs, wasi, wasm};
 
+/// The most arguments that are read on the caller's thread. Nothing interrupts the reading, and other
+/// requests wait for that thread.
+const VISIT_ARGS_BYTES_MAX: usize = 64 << 10;
+
 pub async fn run(
     inner: &Arc<Inner>,
     program: &Arc<Program>,
@@ -29,9 +34,14 @@ pub async fn run(
     let meter = Arc::new(Meter::new(invocation.limits, cancel, inner.memory.clone()));
     let _abandon = AbandonOnDrop(meter.clone());
 
-    meter.begin_visit();
+    let is_visit = asked_bytes(&invocation) <= VISIT_ARGS_BYTES_MAX;
     let mut whole =
         Box::pin(supervised(inner.clone(), program.clone(), invocation, meter.clone(), permit));
+    if !is_visit {
+        meter.move_in();
+        return finished(inner.executor.spawn(whole, meter).await);
+    }
+    meter.begin_visit();
     // Whatever it waits for, it is polled again on a compute thread.
     let first = whole.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     if let Poll::Ready(report) = first {
@@ -39,8 +49,16 @@ pub async fn run(
     }
     meter.end_slice();
     meter.move_in();
-    let report = inner.executor.spawn(whole, meter).await;
+    finished(inner.executor.spawn(whole, meter).await)
+}
+
+fn finished(report: Option<Result<Report, Error>>) -> Result<Report, Error> {
     report.ok_or_else(|| Error::Engine("the run failed inside the sandbox".to_owned()))?
+}
+
+/// What must be read before anything runs.
+fn asked_bytes(invocation: &Invocation) -> usize {
+    invocation.args.values.text().len() + invocation.stdin.as_ref().map_or(0, Bytes::len)
 }
 
 /// Tells a run whose caller has gone to stop at its next tick.

@@ -82,6 +82,9 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// it was told to. Only a disk that does not answer takes longer.
 const STOP_TIME_MAX: Duration = Duration::from_secs(10);
 
+/// A node that nobody has asked to run anything for that long forgets the code it has in memory.
+const FORGET_AFTER: Duration = Duration::from_secs(60);
+
 /// How much a node at rest may grow before it looks for memory that it can give back.
 const GROWTH_AT_REST_BYTES: u64 = 4 << 20;
 
@@ -355,11 +358,15 @@ fn cores() -> u32 {
 
 async fn upkeep(app: App) {
     let mut ticks = tokio::time::interval(metrics::UPKEEP_EVERY);
-    let mut held = Held::default();
+    let (mut held, mut forgotten) = (Held::default(), Instant::now());
     loop {
         ticks.tick().await;
         app.metrics.upkeep();
         let (calls, _) = app.gate.load();
+        if forgotten.elapsed() >= FORGET_AFTER {
+            app.sandbox.forget_idle_programs();
+            forgotten = Instant::now();
+        }
         held.give_back(calls == 0 && app.engine.counts().running == 0).await;
     }
 }

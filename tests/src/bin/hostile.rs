@@ -19,6 +19,9 @@ const HELD_FOR: Duration = Duration::from_secs(5);
 /// How many of the longest waits are told.
 const WORST: usize = 8;
 
+/// After a minute in which nobody asked for anything the node forgets the code it has in memory.
+const LONG_REST: Duration = Duration::from_secs(125);
+
 /// When what was freed has been given back to the system.
 const GIVEN_BACK_AFTER: std::time::Duration = std::time::Duration::from_secs(11);
 
@@ -60,6 +63,8 @@ async fn main() {
     tell(&format!("all {} slots held by endless runs", held.count()), &neighbours.end());
     held.give_back(&node).await;
     tell_memory("at the end", &node).await;
+    tokio::time::sleep(LONG_REST).await;
+    tell_memory("after a rest of two minutes", &node).await;
     if !is_right {
         std::process::exit(1);
     }

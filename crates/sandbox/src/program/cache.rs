@@ -24,6 +24,9 @@ const PROGRAMS: usize = 1024;
 /// What a program takes beside its code.
 const PROGRAM_BYTES: u64 = 4096;
 
+/// What the engine keeps of each export of a module, roughly: its name, twice, and its type.
+const EXPORT_BYTES: usize = 256;
+
 type Budget = Cache<Digest, Weighed, Weight>;
 
 /// A program, and what it weighed when it was put here: the cache asks for that again when it takes
@@ -50,13 +53,21 @@ impl Programs {
         found.map(|weighed| weighed.program)
     }
 
+    /// Forgets them all.
+    pub fn clear(&self) {
+        self.javascript.clear();
+        self.wasm.clear();
+    }
+
     /// Keeps a program. One that is there already is weighed anew.
     pub fn insert(&self, program: &Arc<Program>) {
         let (budget, bytes) = match &program.kind {
             Kind::Js(script) => (&self.javascript, script.held_bytes()),
             Kind::Wasm { pre, .. } | Kind::Wasi(pre) => {
-                let range = pre.module().image_range();
-                (&self.wasm, range.end.addr() - range.start.addr())
+                let module = pre.module();
+                let range = module.image_range();
+                let exports = module.exports().len() * EXPORT_BYTES;
+                (&self.wasm, range.end.addr() - range.start.addr() + exports)
             }
         };
         let bytes = bytes as u64 + PROGRAM_BYTES;
@@ -125,5 +136,8 @@ mod tests {
         let kept = scripts.iter().filter(|script| programs.get(script.digest).is_some()).count();
         assert!((32..64).contains(&kept), "{kept} of a MiB each are kept");
         assert!(programs.get(module.digest).is_some());
+        programs.clear();
+        assert!(scripts.iter().all(|script| programs.get(script.digest).is_none()));
+        assert!(programs.get(module.digest).is_none());
     }
 }

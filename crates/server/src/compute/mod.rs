@@ -4,6 +4,7 @@
 mod kept;
 mod shared;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -210,8 +211,10 @@ impl Asked {
 
     /// The arguments without the document, and where the call is to run.
     fn args(&self, compute: &Compute) -> Result<String, Problem> {
-        let mut parameters = self.parameters.clone();
-        parameters.add(DOCUMENT, Value::Text(String::new()));
+        let mut parameters = Cow::Borrowed(&self.parameters);
+        if takes_document(compute) {
+            parameters.to_mut().add(DOCUMENT, Value::Text(String::new()));
+        }
         let arguments = compute.binding.arguments(&parameters)?;
         let place = compute.binding.wanted(&parameters)?.map(|wanted| wanted.place);
         Ok(match place {
@@ -243,11 +246,10 @@ impl Asked {
             Some(With { deployed, current }) => (deployed, Some(current)),
             None => (deployed_of(&self.app, &compute.binding).await?, None),
         };
-        let mut parameters = self.parameters.clone();
-        let args = compute.binding.args.iter();
-        if args.flat_map(|arg| arg.parameters()).any(|it| it.name == DOCUMENT) {
+        let mut parameters = Cow::Borrowed(&self.parameters);
+        if takes_document(compute) {
             let current = current.map_or_else(|| find(&self.app.documents, &self.document), Ok)?;
-            parameters.add(DOCUMENT, Value::Json(text_of(&current)?));
+            parameters.to_mut().add(DOCUMENT, Value::Json(text_of(&current)?));
         }
         let call = call_of(&deployed, &compute.binding, &parameters, began)?;
         crate::routes::calls::run(&self.app, call).await
@@ -321,6 +323,12 @@ impl Computed {
         }
         response
     }
+}
+
+/// Whether the document's text is among the arguments.
+fn takes_document(compute: &Compute) -> bool {
+    let args = compute.binding.args.iter();
+    args.flat_map(|arg| arg.parameters()).any(|it| it.name == DOCUMENT)
 }
 
 /// What a result says, if it is a text or bytes; other JSON stays JSON.

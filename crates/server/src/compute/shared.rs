@@ -6,13 +6,24 @@ use std::hash::Hash;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use futures::FutureExt;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, timeout};
 
 /// Requests that wait for a computation at once; more hear 503.
 pub const WAITING_MAX: usize = 8_192;
+
+/// How long the next computation waits at most until all have taken the result of the one before. They
+/// do as soon as their threads get to it; longer waits would be for a thread that is stuck.
+const TAKING_TIME_MAX: Duration = Duration::from_millis(50);
+
+/// The part of a computation's time that the next one may wait for those who are just coming.
+const GATHERING_PART: f64 = 0.2;
+/// How often it looks whether more have come.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// Computations under way, by kind. The one that is next, if somebody waits for it already.
 type UnderWay<K, T> = HashMap<K, Option<Arc<Flight<T>>>>;
@@ -39,7 +50,7 @@ impl<K, T> Default for Shared<K, T> {
     }
 }
 
-impl<K: Clone + Eq + Hash + Send + 'static, T: Clone + Send + Sync + 'static> Shared<K, T> {
+impl<K: Clone + Eq + Hash + Send + Sync + 'static, T: Clone + Send + Sync + 'static> Shared<K, T> {
     /// Those who wait at this moment.
     pub fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
@@ -116,13 +127,20 @@ async fn fly<K: Eq + Hash, T, C: Fn() -> F, F: Future<Output = T>>(
     let mut flight = first;
     loop {
         // Whoever asks from here on is no longer among those who wait for this one.
+        let began = Instant::now();
         let result = tokio::select! {
             result = AssertUnwindSafe(async { compute().await }).catch_unwind() => result.ok(),
             () = flight.is_left() => None,
         };
+        let ran = began.elapsed();
         if flight.result.set(result).is_ok() {
             flight.done.notify_waiters();
         }
+        // Those who are answered ask again, and others come meanwhile: one computation that begins a
+        // little later answers all of them, where two would each answer a half. In time or not, the
+        // next one begins.
+        drop(timeout(TAKING_TIME_MAX, flight.is_left()).await);
+        gather(&under_way, &key, ran.mul_f64(GATHERING_PART)).await;
         // Within one lock: whoever asks finds a next one to join, or none under way.
         let mut under_way = under_way.lock();
         match under_way.get_mut(&key).and_then(Option::take) {
@@ -132,6 +150,21 @@ async fn fly<K: Eq + Hash, T, C: Fn() -> F, F: Future<Output = T>>(
                 return;
             }
         }
+    }
+}
+
+/// Waits, for `time_max` at most, while ever more wait for the next computation.
+async fn gather<K: Eq + Hash, T>(under_way: &Mutex<UnderWay<K, T>>, key: &K, time_max: Duration) {
+    let end = Instant::now() + time_max;
+    let mut before = 0;
+    while Instant::now() + LOOK_EVERY < end {
+        let next = under_way.lock().get(key).and_then(Option::clone);
+        let waiting = next.map_or(0, |next| next.seats.load(Ordering::SeqCst));
+        if waiting <= before {
+            return;
+        }
+        before = waiting;
+        sleep(LOOK_EVERY).await;
     }
 }
 
@@ -189,8 +222,6 @@ impl Drop for Counted<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::sync::{Semaphore, mpsc};
     use tokio::task::JoinHandle;
 
@@ -288,6 +319,32 @@ mod tests {
             asking.await.expect("holds");
         }
         assert!(begun.load(Ordering::SeqCst) <= 16 * 500);
+    }
+
+    #[tokio::test]
+    async fn all_who_ask_again_at_once_share_one_computation() {
+        let shared: Arc<Shared<(), ()>> = Arc::default();
+        let begun = Arc::new(AtomicUsize::new(0));
+        let asking: Vec<_> = (0..50)
+            .map(|_| {
+                let (shared, begun) = (Arc::clone(&shared), Arc::clone(&begun));
+                tokio::spawn(async move {
+                    for _ in 0..20 {
+                        let begun = Arc::clone(&begun);
+                        let compute = move || {
+                            begun.fetch_add(1, Ordering::SeqCst);
+                            tokio::task::yield_now()
+                        };
+                        shared.join((), || compute).await.expect("there is room");
+                    }
+                })
+            })
+            .collect();
+        for asking in asking {
+            asking.await.expect("holds");
+        }
+        // The first one was begun for whoever asked first. Two halves in turn would need twice as many.
+        assert_eq!(begun.load(Ordering::SeqCst), 21);
     }
 
     #[tokio::test]
