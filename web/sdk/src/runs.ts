@@ -67,6 +67,7 @@ export function start(pool: LocalPool, order: Order, events: OrderEvents = {}): 
     usage: { cpu_ms: use.cpuMs, wall_ms: wallMs, memory_peak_bytes: use.memoryPeakBytes, ran_on: 'tab' },
     output,
     outputTruncated,
+    ...(end.kind === 'lost' && end.reason !== undefined ? { reason: end.reason } : {}),
   }));
   return { report, cancel: () => ticket.cancel() };
 }

@@ -161,6 +161,8 @@ export interface RunReport {
   usage: Usage;
   output: OutputLine[];
   outputTruncated: boolean;
+  /** Why the page could not run it, where the outcome is `lost` and that is known. */
+  reason?: string | undefined;
 }
 
 export interface SubmitOptions {

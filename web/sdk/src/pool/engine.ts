@@ -3,7 +3,11 @@
 let unpacking: Promise<Uint8Array> | undefined;
 
 export function engineBytes(): Promise<Uint8Array> {
-  unpacking ??= unpack();
+  unpacking ??= unpack().catch((error: unknown) => {
+    // Its file could not be had: the next run that needs it asks again.
+    unpacking = undefined;
+    throw error;
+  });
   return unpacking;
 }
 

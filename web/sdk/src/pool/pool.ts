@@ -129,8 +129,8 @@ export class LocalPool implements Pool {
       if (entry === undefined) return;
       this.active.set(entry.id, entry);
       this.begin(entry).catch((error: unknown) => {
-        const message = error instanceof Error ? error.message : String(error);
-        this.finish(entry.id, ended({ kind: 'threw', name: 'InternalError', message }));
+        const reason = error instanceof Error ? error.message : String(error);
+        this.finish(entry.id, ended({ kind: 'lost', reason }));
       });
     }
   }

@@ -43,7 +43,7 @@ export class ActiveRun {
       case 'done':
         return { end: bounded(message.end), use: readUse(message.use) };
       case 'broken':
-        return { end: { kind: 'threw', name: 'InternalError', message: message.reason }, use: NOTHING_KNOWN };
+        return { end: this.brokenBy(message.reason), use: NOTHING_KNOWN };
       case 'ready':
         return undefined;
     }
@@ -53,6 +53,12 @@ export class ActiveRun {
     this.isOver = true;
     const wallMs = this.startedAt === undefined ? 0 : performance.now() - this.startedAt;
     this.tell({ type: 'finished', id: this.spec.id, end, use, wallMs, truncated: this.truncated });
+  }
+
+  /** In a realm of its own whatever breaks is the guest's doing; in a warm Web Worker it is ours. */
+  private brokenBy(reason: string): RunEnd {
+    if (this.guest?.kind === 'engine') return { kind: 'lost', reason };
+    return { kind: 'threw', name: 'InternalError', message: reason };
   }
 
   private output(lines: readonly Line[]): void {

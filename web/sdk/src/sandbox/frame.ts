@@ -62,13 +62,13 @@ class Frame {
         return this.finish(run, { kind: 'out_of_memory', limitBytes: spec.limits.memory_bytes });
       }
       const { name, message } = error as Error;
-      this.finish(run, { kind: 'threw', name: name === 'CompileError' ? name : 'InternalError', message });
+      this.finish(run, name === 'CompileError' ? { kind: 'threw', name, message } : { kind: 'lost', reason: message });
     });
   }
 
   private async start(run: ActiveRun): Promise<void> {
     const { spec } = run;
-    run.deadline = this.clock.set(STARTING_MS_MAX, () => this.finish(run, { kind: 'lost' }));
+    run.deadline = this.clock.set(STARTING_MS_MAX, () => this.finish(run, { kind: 'lost', reason: 'its Web Worker did not start' }));
     const isQuickJs = this.artifacts.needsQuickJs(spec);
     const { key, program } = await this.artifacts.program(spec);
     const engine = isQuickJs ? await this.engine : undefined;

@@ -37,7 +37,8 @@ export type RunEnd =
   | { kind: 'timed_out'; limit: 'wall' | 'cpu'; limitMs: number }
   | { kind: 'out_of_memory'; limitBytes: number }
   | { kind: 'cancelled' }
-  | { kind: 'lost' };
+  /** Not the code's doing: what it ran in is gone, or, for that reason, could not run it. */
+  | { kind: 'lost'; reason?: string | undefined };
 
 export interface RunUse {
   cpuMs: number | null;

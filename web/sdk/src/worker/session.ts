@@ -5,11 +5,11 @@
 import { RunaboutError } from '../errors.js';
 import type { Functions } from '../client/functions.js';
 import { Listeners } from '../listeners.js';
-import { boundedSlots, type LocalPool } from '../pool/pool.js';
+import { boundedSlots, type LocalPool, type PoolArtifact } from '../pool/pool.js';
 import { start, type Running } from '../runs.js';
 import type { Unsubscribe, Worker, WorkerState } from '../types.js';
 import { fromWireArguments, fromWireState, wireState } from '../values.js';
-import { PROTOCOL_VERSION, type Run, type ServerToWorker, type WorkerToServer } from '../wire.js';
+import { PROTOCOL_VERSION, type FinishedFrame, type Run, type ServerToWorker, type WorkerToServer } from '../wire.js';
 
 const RETRY_MS_MIN = 250;
 const RETRY_MS_MAX = 15_000;
@@ -17,6 +17,19 @@ const RETRY_MS_MAX = 15_000;
 const SILENT_PINGS_MAX = 4;
 /** The code of a session that the node has ended because of what was said on it. */
 const REFUSED = 1008;
+
+/** How long an attempt that could not be run here is kept before it is handed back. */
+const HAND_BACK_AFTER_MS = 1_000;
+/** After so long an artifact that could not be had is asked for again. */
+const FETCH_AGAIN_AFTER_MS = 500;
+
+/** An attempt that the node gave to this page. */
+interface Attempt {
+  running: Running | undefined;
+  isCancelled: boolean;
+}
+
+type Ended = Pick<FinishedFrame, 'outcome' | 'usage' | 'output_truncated'>;
 
 export interface SessionOptions {
   url: string;
@@ -33,7 +46,7 @@ export class Session implements Worker {
   finished = 0;
   reason: string | undefined;
   private socket: WebSocket | undefined;
-  private readonly attempts = new Map<string, { running: Running | undefined; isCancelled: boolean }>();
+  private readonly attempts = new Map<string, Attempt>();
   private readonly changes = new Listeners<Worker>();
   private retryMs = RETRY_MS_MIN;
   private isWaiting = false;
@@ -162,8 +175,7 @@ export class Session implements Worker {
 
   private async run(frame: Run): Promise<void> {
     const id = key(frame);
-    const about = { task: frame.task, attempt: frame.attempt };
-    const attempt: { running: Running | undefined; isCancelled: boolean } = { running: undefined, isCancelled: false };
+    const attempt: Attempt = { running: undefined, isCancelled: false };
     this.attempts.set(id, attempt);
     this.changes.tell(this);
     const { socket } = this;
@@ -172,36 +184,50 @@ export class Session implements Worker {
       if (socket === this.socket) this.say(more);
     };
     try {
-      const artifact = await this.options.functions.artifact(frame.artifact, frame.language);
-      if (attempt.isCancelled || socket !== this.socket) {
-        say({ type: 'finished', ...about, outcome: { kind: 'cancelled' }, usage: NOTHING_USED });
-        return;
-      }
-      let seq = 0;
-      attempt.running = start(this.options.pool, orderOf(frame, artifact), {
-        started: () => say({ type: 'started', ...about }),
-        line: ({ stream, text }) => say({ type: 'log', ...about, seq: seq++, stream, text }),
-        progress: ({ fraction, message = null }) => say({ type: 'progress', ...about, fraction, message }),
-        checkpoint: (state) => say({ type: 'checkpoint', ...about, ...wireState(state) }),
-      });
-      const { outcome, usage, outputTruncated } = await attempt.running.report;
-      if (socket !== this.socket) return;
-      // What it ran in is gone, and with it all other attempts of this page: the node starts them
-      // elsewhere as soon as the session ends.
-      if (outcome.kind === 'lost') return this.restart('the sandbox was lost');
-      const { ran_on: _here, ...use } = usage;
-      say({ type: 'finished', ...about, outcome, usage: use, output_truncated: outputTruncated });
+      say({ type: 'finished', ...about(frame), ...(await this.runToEnd(frame, attempt, say)) });
       this.finished++;
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
-      say({
-        type: 'finished', ...about, usage: NOTHING_USED,
-        outcome: { kind: 'threw', error: { name: 'InternalError', message } },
-      });
+      console.warn(`Runabout: ${id} is handed back: ${error instanceof Error ? error.message : String(error)}`);
+      // Not at once: what cannot run now is idle again, and would be given the next one.
+      await new Promise((resolve) => setTimeout(resolve, HAND_BACK_AFTER_MS));
+      say({ type: 'finished', ...about(frame), ...HANDED_BACK });
     } finally {
       if (this.attempts.get(id) === attempt) this.attempts.delete(id);
       this.changes.tell(this);
     }
+  }
+
+  /** Runs it; rejects where that failed for want of anything but the function itself. */
+  private async runToEnd(frame: Run, attempt: Attempt, say: (more: WorkerToServer) => void): Promise<Ended> {
+    const artifact = await this.artifact(frame, attempt);
+    if (artifact === undefined) return { outcome: { kind: 'cancelled' }, usage: NOTHING_USED };
+    const its = about(frame);
+    let seq = 0;
+    attempt.running = start(this.options.pool, orderOf(frame, artifact), {
+      started: () => say({ type: 'started', ...its }),
+      line: ({ stream, text }) => say({ type: 'log', ...its, seq: seq++, stream, text }),
+      progress: ({ fraction, message = null }) => say({ type: 'progress', ...its, fraction, message }),
+      checkpoint: (state) => say({ type: 'checkpoint', ...its, ...wireState(state) }),
+    });
+    const { outcome, usage, outputTruncated, reason } = await attempt.running.report;
+    if (reason !== undefined) throw new RunaboutError(reason, { code: 'lost' });
+    const { ran_on: _here, ...use } = usage;
+    return { outcome, usage: use, output_truncated: outputTruncated };
+  }
+
+  /** Its code, however often it takes to get it; nothing once the attempt is cancelled. That it cannot
+   * be had is not the function's doing: the node cancels what does not begin in time, and gives it to
+   * another worker. */
+  private async artifact(frame: Run, attempt: Attempt): Promise<PoolArtifact | undefined> {
+    while (!attempt.isCancelled) {
+      try {
+        const artifact = await this.options.functions.artifact(frame.artifact, frame.language);
+        return attempt.isCancelled ? undefined : artifact;
+      } catch {
+        await new Promise((resolve) => setTimeout(resolve, FETCH_AGAIN_AFTER_MS));
+      }
+    }
+    return undefined;
   }
 
   private restart(reason: string): void {
@@ -253,6 +279,12 @@ export class Session implements Worker {
 }
 
 const NOTHING_USED = { cpu_ms: null, wall_ms: 0, memory_peak_bytes: null };
+/** The node counts it as lost, and runs it elsewhere. */
+const HANDED_BACK: Ended = { outcome: { kind: 'lost', attempts: 1 }, usage: NOTHING_USED };
+
+function about({ task, attempt }: Run): { task: string; attempt: number } {
+  return { task, attempt };
+}
 
 function key({ task, attempt }: { task: string; attempt: number }): string {
   return `${task}/${attempt}`;

@@ -115,12 +115,13 @@ test('a discarded tab’s attempts run elsewhere, and it works again once it is 
   const tab = await hiddenTab(1);
   const handle = await here.submit({ function: 'steps', args: [20, 100] });
   await until(async () => ((await show(handle.id)).progress?.fraction ?? 0) > 0);
-  const other = await awake();
   // To the node, and to the page, a discard is this: its process is gone, without a word.
   tab.send('Page.crash').catch(() => undefined);
+  const other = await awake();
   const { outcome, lost } = await handle.finished();
   assert.equal(outcome.kind, 'returned', JSON.stringify(outcome));
-  assert.deepEqual([outcome.value.from >= 1, lost], [true, 1]);
+  assert.ok(outcome.value.from >= 1);
+  assert.equal(lost, 1);
   await other.close();
   await tab.send('Page.reload');
   await work(tab, 1);

@@ -195,6 +195,39 @@ test('frames from a session that does not hold the attempt change nothing', asyn
   assert.deepEqual(await handle.result(), { from: 0, count: 10 });
 });
 
+test('code that could not be had at once is asked for again, and the attempt goes on', async () => {
+  const tab = await workingTab(1);
+  let asked = 0;
+  await tab.route('**/v1/artifacts/**', (route) => (++asked < 3 ? route.abort() : route.continue()));
+  const handle = await here.submit({ source: '6 * 7' });
+  assert.equal(await handle.result(), 42);
+  assert.deepEqual([asked, (await show(handle.id)).attempt], [3, 1]);
+});
+
+test('a tab that cannot get the code leaves the task to others', async () => {
+  const tab = await workingTab(1);
+  await tab.route('**/v1/artifacts/**', (route) => route.abort());
+  const handle = await here.submit({ source: '6 * 7' });
+  await until(async () => (await show(handle.id)).state === 'running');
+  const other = await workingTab(1);
+  assert.equal(await handle.result(), 42);
+  const { lost, worker } = await show(handle.id);
+  assert.deepEqual([lost, worker], [1, await other.evaluate(() => window.worker.id)]);
+});
+
+test('a tab that fails to run a task hands it back, and the function is not blamed', async () => {
+  const tab = await workingTab(1);
+  // What runs QuickJS is a file of the package: it may be out of reach when it is first needed.
+  let asked = 0;
+  await tab.route('**/quickjs-wasm-*.js', (route) => (++asked === 1 ? route.abort() : route.continue()));
+  await node.deploy('exact', 'export default () => 7;', 'text/javascript', { engine: 'quickjs' });
+  const handle = await here.submit({ function: 'exact' });
+  assert.equal(await handle.result(), 7);
+  const { lost, attempt } = await show(handle.id);
+  assert.deepEqual([asked, lost, attempt], [2, 1, 2]);
+  assert.deepEqual((await attempts(handle.id)).map(({ outcome }) => outcome?.kind), ['lost', 'returned']);
+});
+
 test('a memory bomb is lost with its tab’s sandbox, and others’ tasks go on', async () => {
   await workingTab(1);
   // In QuickJS its limit is exact; a native one ends the sandbox's process, which another test shows.
