@@ -64,6 +64,8 @@ async fn a_long_task_goes_on_from_its_checkpoint() {
                 await new Promise((done) => setTimeout(done, 30));
                 runabout.checkpoint({ step: step + 1 });
                 console.log(`did ${step}`);
+                // The first attempt gets no further, however late the kill comes.
+                if (runabout.task.attempt === 1 && step === 15) await new Promise((done) => setTimeout(done, 1e9));
             }
             return step;
         }";
@@ -79,7 +81,7 @@ async fn a_long_task_goes_on_from_its_checkpoint() {
         .strip_prefix("from ")
         .and_then(|step| step.parse().ok())
         .expect("says where from");
-    assert!((10..30).contains(&from), "{first_line}");
+    assert!((10..=16).contains(&from), "{first_line}");
 }
 
 #[tokio::test]
