@@ -28,6 +28,8 @@ import type { FunctionVersion, TaskRequest } from './wire.js';
 import { openSession, type Session } from './worker/session.js';
 
 const DEFAULT_URL = 'http://127.0.0.1:7878';
+/** What a call is taken to cost where it was lost: more than anything that was not. */
+const LOST_MS = 3_600_000;
 
 /** A node at `url`: where the page came from, if left out; outside of a page, this machine's. */
 export function connect(url?: string, options: ConnectOptions = {}): Node {
@@ -107,8 +109,14 @@ class RunaboutNode implements Node {
     const kind = kindOf(options.version === undefined ? name : `${name}@${options.version}`, options.export, args);
     const where = this.canRunHere() ? this.placement.choose(kind, this.ownPool) : 'node';
     if (where === 'tab' && (await this.isPure(name, options))) {
-      return await this.timed(kind, 'tab', async () =>
-        await this.callHere(name, given, options, 'tab; reason=expected_sooner'));
+      try {
+        return await this.timed(kind, 'tab', async () =>
+          await this.callHere(name, given, options, 'tab; reason=expected_sooner'));
+      } catch (error) {
+        // The page could not run it: the node does, and the page is not asked again.
+        if (!(error instanceof RunaboutError) || error.code !== 'lost') throw error;
+        this.placement.observe(kind, 'tab', LOST_MS);
+      }
     }
     try {
       return await this.timed(kind, 'node', async () => await this.callThere(name, given, 'auto', options));
@@ -163,9 +171,10 @@ class RunaboutNode implements Node {
     });
     const artifact = await this.functions.artifact(version.digest, version.language);
     const prepared = performance.now();
-    const { outcome, usage, output } = await runToEnd(this.ownPool, orderOf(version, artifact, args, options), {
+    const { outcome, usage, output, reason } = await runToEnd(this.ownPool, orderOf(version, artifact, args, options), {
       line: (line) => this.tell([line], options),
     }, options.signal);
+    if (reason !== undefined) throw new RunaboutError(`the page could not run it: ${reason}`, { code: 'lost', outcome });
     if (outcome.kind !== 'returned') throw failureOf(outcome);
     const total = performance.now() - began;
     const timing = { prepare: prepared - began, queue: total - (prepared - began) - usage.wall_ms, run: usage.wall_ms, total };

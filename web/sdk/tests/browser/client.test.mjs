@@ -107,6 +107,27 @@ test('calls move to the page when that is expected to be sooner', async () => {
   assert.ok(places.slice(4).filter((place) => place === 'tab').length >= 14, places.join(' '));
 });
 
+test('a call that the page fails to run goes to the node, and so do the next ones', async () => {
+  const spin = 'export default (n) => { let sum = 0; for (let at = 0; at < n; at++) sum += at % 7; return sum; }';
+  await node.deploy('exact', spin, 'text/javascript', { engine: 'quickjs' });
+  const broken = await openPage(browser, pages, node.url);
+  let asked = 0;
+  await broken.route('**/quickjs-wasm-*.js', (route) => { asked++; return route.abort(); });
+  const seen = await broken.evaluate(async () => {
+    const seen = [];
+    for (let at = 0; at < 8; at++) {
+      const { value, placement } = await window.node.callWithReport('exact', [300_000]);
+      seen.push([value, placement.startsWith('tab')]);
+    }
+    const code = await window.node.call('exact', [1], { place: 'tab' }).catch((error) => error.code);
+    return { seen, code };
+  });
+  assert.deepEqual(seen.seen, Array(8).fill([899_997, false]));
+  // Once by the call that tried the page, and once by the call that was to run there.
+  assert.deepEqual([seen.code, asked], ['lost', 2]);
+  await broken.close();
+});
+
 for (const [where, submit] of [
   ['Node.js', async (request) => {
     const handle = await here.submit(request);
