@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::merge::{Change, changes};
+use crate::merge::{Change, STEPS_MAX, changes};
 
 /// Lines shown before and after each change.
 const CONTEXT: usize = 3;
@@ -12,7 +12,8 @@ const CONTEXT: usize = 3;
 pub fn difference(from: &str, to: &str) -> String {
     let old: Vec<&str> = from.split_inclusive('\n').collect();
     let new: Vec<&str> = to.split_inclusive('\n').collect();
-    let changes = changes(&old, &new, false);
+    let mut left = STEPS_MAX;
+    let changes = changes(&old, &new, false, &mut left);
     let mut text = String::new();
     let mut rest = changes.as_slice();
     while !rest.is_empty() {

@@ -6,9 +6,9 @@ use std::ops::Range;
 
 use imara_diff::{Algorithm, Diff, InternedInput, NoSliderHeuristic, Token};
 
-/// The most steps spent on finding out what is equal between two texts, roughly a quarter of a
-/// second. A stretch of n tokens beside one of m takes n times m at worst.
-const STEPS_MAX: usize = 100_000_000;
+/// The most steps spent on a merge, or on the difference of two texts: roughly a quarter of a second.
+/// A stretch of n tokens beside one of m takes n times m at worst.
+pub(crate) const STEPS_MAX: usize = 100_000_000;
 
 /// Up to here two stretches are compared as a whole, which finds the best match.
 const STEPS_AT_ONCE_MAX: usize = 4_000_000;
@@ -23,25 +23,25 @@ pub(crate) struct Change {
     pub(crate) after: Range<usize>,
 }
 
-/// What `side` has changed of `base`, from front to back. With `spread`, changes of one line with
-/// nothing but space and punctuation between them are one: whoever changes two neighbouring words
-/// has changed what they say together.
-pub(crate) fn changes(base: &[&str], side: &[&str], spread: bool) -> Vec<Change> {
+/// What `side` has changed of `base`, from front to back, found in no more than the steps that are
+/// `left`. With `spread`, changes of one line with nothing but space and punctuation between them are
+/// one: whoever changes two neighbouring words has changed what they say together.
+pub(crate) fn changes(base: &[&str], side: &[&str], spread: bool, left: &mut usize) -> Vec<Change> {
     let mut input: InternedInput<&str> = InternedInput::default();
     input.update_before(base.iter().copied());
     input.update_after(side.iter().copied());
     let whole = Change { before: 0..base.len(), after: 0..side.len() };
     let stretch = strip(whole, &input.before, &input.after);
     let mut found = Vec::new();
-    if steps(&stretch) <= STEPS_AT_ONCE_MAX {
+    if steps(&stretch) <= STEPS_AT_ONCE_MAX.min(*left) {
+        *left -= steps(&stretch);
         let mut diff = Diff::compute(Algorithm::Histogram, &input);
         // Both sides' changes come to lie at the same end of a row of equal tokens.
         diff.postprocess_with_heuristic(&input, NoSliderHeuristic);
         found.extend(hunks(&diff, 0, 0));
     } else {
-        let mut left = STEPS_MAX;
         for gap in gaps(stretch, &input.before, &input.after) {
-            compare(gap, (&input.before, &input.after), &mut left, &mut found);
+            compare(gap, (&input.before, &input.after), left, &mut found);
         }
     }
     if spread { joined(found, base) } else { found }
@@ -197,8 +197,11 @@ mod tests {
         ) {
             let base: Vec<_> = base.iter().map(String::as_str).collect();
             let side: Vec<_> = side.iter().map(String::as_str).collect();
-            prop_assert_eq!(&applied(&base, &side, &changes(&base, &side, false)), &side);
-            prop_assert_eq!(&applied(&base, &side, &changes(&base, &side, true)), &side);
+            for spread in [false, true] {
+                let mut some = left;
+                let found = changes(&base, &side, spread, &mut some);
+                prop_assert_eq!(&applied(&base, &side, &found), &side);
+            }
 
             let mut input: InternedInput<&str> = InternedInput::default();
             input.update_before(base.iter().copied());
@@ -223,7 +226,7 @@ mod tests {
         side[9_990] = "y".to_owned();
         let [base, side] =
             [&base, &side].map(|it| it.iter().map(String::as_str).collect::<Vec<_>>());
-        let found = changes(&base, &side, false);
+        let found = changes(&base, &side, false, &mut STEPS_MAX.clone());
         let expected = [3..4, 9_990..9_991].map(|at| Change { before: at.clone(), after: at });
         assert_eq!(found, expected);
     }

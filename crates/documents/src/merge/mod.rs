@@ -6,7 +6,11 @@ mod words;
 
 use std::ops::Range;
 
-pub(crate) use changes::{Change, changes};
+pub(crate) use changes::{Change, STEPS_MAX, changes};
+
+/// The most that the pass by lines takes of a merge's steps for each side, so that some are left for
+/// the other side and for the pass by words.
+const LINE_STEPS_MAX: usize = STEPS_MAX / 5 * 2;
 
 /// Two texts made from one base, as one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +49,15 @@ pub struct Lines {
 /// different words both stand, if they do not touch. The same change made by both stands once, but
 /// not the same insertion: of two who add the same line at the same place nobody knows whether they
 /// meant one line or two.
+///
+/// Takes bounded time whatever the texts. Where it would take more, what is still to be looked at
+/// collides.
 pub fn merge(base: &str, current: &str, yours: &str) -> Merged {
+    merge_within(STEPS_MAX, base, current, yours)
+}
+
+/// All pieces share the steps.
+fn merge_within(mut left: usize, base: &str, current: &str, yours: &str) -> Merged {
     if base == current {
         return Merged::Clean(yours.to_owned());
     }
@@ -55,7 +67,7 @@ pub fn merge(base: &str, current: &str, yours: &str) -> Merged {
     let three = Three { base: lines(base), current: lines(current), yours: lines(yours) };
     let mut text = String::with_capacity(current.len().max(yours.len()));
     let mut collisions = Vec::new();
-    for piece in three.join(Touching::Stand) {
+    for piece in three.join(Touching::Stand, &mut left) {
         match piece {
             Piece::Settled(tokens) => text.extend(tokens.iter().copied()),
             Piece::Collision { base, current, yours } => {
@@ -63,6 +75,7 @@ pub fn merge(base: &str, current: &str, yours: &str) -> Merged {
                     &three.base[base.clone()].concat(),
                     &three.current[current.clone()].concat(),
                     &three.yours[yours.clone()].concat(),
+                    &mut left,
                 );
                 match joined {
                     Some(joined) => text.push_str(&joined),
@@ -112,10 +125,9 @@ enum Piece<'t, 'a> {
 
 impl<'a> Three<'a> {
     /// Goes through both sides' changes from front to back.
-    fn join(&self, touching: Touching) -> Vec<Piece<'_, 'a>> {
-        let spread = touching == Touching::Collide;
-        let by_current = changes(&self.base, &self.current, spread);
-        let by_yours = changes(&self.base, &self.yours, spread);
+    fn join(&self, touching: Touching, left: &mut usize) -> Vec<Piece<'_, 'a>> {
+        let by_current = self.changes(&self.current, touching, left);
+        let by_yours = self.changes(&self.yours, touching, left);
         let mut current = by_current.as_slice();
         let mut yours = by_yours.as_slice();
         let mut pieces = Vec::new();
@@ -127,6 +139,18 @@ impl<'a> Three<'a> {
         }
         pieces.push(Piece::Settled(&self.base[at..]));
         pieces
+    }
+
+    fn changes(&self, side: &[&str], touching: Touching, left: &mut usize) -> Vec<Change> {
+        let (spread, steps_max) = match touching {
+            Touching::Stand => (false, LINE_STEPS_MAX),
+            Touching::Collide => (true, usize::MAX),
+        };
+        let mut own = steps_max.min(*left);
+        *left -= own;
+        let changes = changes(&self.base, side, spread, &mut own);
+        *left += own;
+        changes
     }
 
     fn piece(&self, cluster: Cluster<'_>) -> Piece<'_, 'a> {

@@ -101,6 +101,46 @@ fn large_texts_with_nothing_in_common_take_no_time_to_speak_of() {
     drop(merge(&text(1), &text(2), &text(3)));
 }
 
+#[test]
+fn all_pieces_of_a_merge_share_its_steps() {
+    // Ten lines, in each of which one side changes two words, and the other one between them. Which
+    // words are the same still cannot be seen without comparing them: none stands there once.
+    let text = |first: &str, between: &str, last: &str| {
+        let line = |n: usize| format!("{n} {first} a b {between} a {last}\nsame {n}\n");
+        (0..10).map(line).collect::<String>()
+    };
+    let (base, current, yours) = (text("a", "b", "a"), text("x", "b", "y"), text("a", "z", "a"));
+    let collisions = |steps| match merge_within(steps, &base, &current, &yours) {
+        Merged::Clean(merged) => {
+            assert_eq!(merged, text("x", "z", "y"));
+            0
+        }
+        Merged::Conflicts(collisions) => collisions.len(),
+    };
+    // Nineteen lines on both sides; eleven words and spaces on one, and one on the other.
+    let (lines, piece) = (2 * 19 * 19, 11 * 11 + 1);
+    let found = [0, 2, 9, 10].map(|pieces| collisions(lines + pieces * piece));
+    assert_eq!(found, [10, 8, 1, 0]);
+    assert_eq!(collisions(STEPS_MAX), 0);
+}
+
+#[test]
+fn many_pieces_that_collide_take_no_time_to_speak_of() {
+    // Each piece alone is well within the steps; all of them would be fifty times as many.
+    let text = |seed: u64| {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut line = |n: usize| {
+            let words = (0..1_600).map(|_| random.alphanumeric().to_string() + " ");
+            format!("{}\nsame {n}\n", words.collect::<String>())
+        };
+        (0..500).map(&mut line).collect::<String>()
+    };
+    let Merged::Conflicts(collisions) = merge(&text(1), &text(2), &text(3)) else {
+        panic!("no conflict");
+    };
+    assert_eq!(collisions.len(), 500);
+}
+
 fn texts() -> impl Strategy<Value = String> {
     // Few different words, so that they recur.
     let word =

@@ -2,18 +2,19 @@
 
 use super::{Piece, Three, Touching};
 
-/// Both sides as one, or `None` where they collide.
+/// Both sides as one, or `None` where they collide, or where the steps that are left are too few to
+/// know.
 ///
 /// Stricter than the pass by lines: changes that touch collide here. Two who change the same words
 /// rarely find the same ones left over between, and what is put together from shreds reads well to
 /// nobody.
-pub(super) fn merge(base: &str, current: &str, yours: &str) -> Option<String> {
+pub(super) fn merge(base: &str, current: &str, yours: &str, left: &mut usize) -> Option<String> {
     if base.is_empty() {
         return None;
     }
     let three = Three { base: words(base), current: words(current), yours: words(yours) };
     let mut text = String::with_capacity(current.len().max(yours.len()));
-    for piece in three.join(Touching::Collide) {
+    for piece in three.join(Touching::Collide, left) {
         let Piece::Settled(tokens) = piece else { return None };
         text.extend(tokens.iter().copied());
     }
