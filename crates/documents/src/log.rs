@@ -108,6 +108,16 @@ impl Log {
         Some((head, text.into()))
     }
 
+    /// What a revision is, without its text, which is not even read; the sum over both was checked
+    /// when the log was opened, or written since.
+    pub(crate) fn read_head(&self, revision: u64) -> Option<Head> {
+        let place = self.index.read().place(revision)?;
+        let path = path(&self.folder, place.segment);
+        let bytes = place.bytes.min(record::HEAD_WITHIN_BYTES);
+        let bytes = self.disk.read_at(&path, place.offset, bytes).ok()?;
+        record::decode_head(&bytes).filter(|head| head.revision.revision == revision)
+    }
+
     /// Appends records, the first of which is of revision `first`; when this returns they are
     /// durable. They are not found before they are acknowledged.
     pub(crate) fn append(

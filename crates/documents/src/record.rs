@@ -28,6 +28,9 @@ pub(crate) struct Head {
     pub(crate) zstd: bool,
 }
 
+/// The first bytes of a record, among which its head is in any case.
+pub(crate) const HEAD_WITHIN_BYTES: usize = PREFIX_BYTES + HEAD_BYTES_MAX;
+
 /// Writes a record.
 pub(crate) fn encode(head: &Head, text: &[u8]) -> Vec<u8> {
     let head = serde_json::to_vec(head).expect("texts and numbers have a JSON form");
@@ -69,6 +72,16 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<(Head, &[u8], usize)> {
     }
     let (head, text) = record[PREFIX_BYTES..].split_at(head);
     Some((serde_json::from_slice(head).ok()?, text, record.len()))
+}
+
+/// Reads the head of the record at the front, of which the rest need not be there. That it is whole
+/// is not checked.
+pub(crate) fn decode_head(bytes: &[u8]) -> Option<Head> {
+    let length = u32::from_le_bytes(bytes.get(4..8)?.try_into().ok()?) as usize;
+    if bytes[..4] != MAGIC || length > HEAD_BYTES_MAX {
+        return None;
+    }
+    serde_json::from_slice(bytes.get(PREFIX_BYTES..PREFIX_BYTES + length)?).ok()
 }
 
 /// The text of a record as it was accepted.
@@ -114,6 +127,8 @@ mod tests {
         bytes.extend_from_slice(b"more");
         let (read, text, length) = decode(&bytes).expect("is whole");
         assert_eq!((read, text, length), (head(), &b"hello"[..], whole));
+        assert_eq!(decode_head(&bytes[..whole - b"hello".len()]), Some(head()));
+        assert_eq!(decode_head(&bytes[..PREFIX_BYTES + 9]), None);
     }
 
     #[test]

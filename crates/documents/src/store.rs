@@ -206,7 +206,7 @@ impl Documents {
         self.change(&document, What::Delete { condition }, by, 0).await.map(drop)
     }
 
-    /// The revisions before `before`, newest first. Reads the disk.
+    /// The revisions before `before`, newest first. Reads the disk, but no texts.
     ///
     /// # Errors
     /// There is no such document.
@@ -220,7 +220,7 @@ impl Documents {
         let Some((oldest, newest)) = document.log.range() else { return Ok(Vec::new()) };
         let from = before.map_or(newest, |before| before.saturating_sub(1).min(newest));
         let numbers = (oldest..=from).rev();
-        let heads = numbers.filter_map(|number| document.log.read(number).map(|(head, _)| head));
+        let heads = numbers.filter_map(|number| document.log.read_head(number));
         Ok(heads.map(|head| head.revision).take(limit).collect())
     }
 

@@ -298,7 +298,7 @@ impl<'d> Turn<'d> {
                 (before, Some(made.head.revision.clone()))
             }
             (None, Some((fingerprint, revision))) => {
-                (Some(fingerprint), self.log.read(revision).map(|(head, _)| head.revision))
+                (Some(fingerprint), self.log.read_head(revision).map(|head| head.revision))
             }
             (None, None) => return Ok(None),
         };

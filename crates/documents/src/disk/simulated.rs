@@ -38,6 +38,7 @@ struct State {
     next_inode: u64,
     clock_ns: i128,
     steps: u64,
+    bytes_read: usize,
     mishap: Option<(u64, Mishap)>,
     is_crashed: bool,
     is_full: bool,
@@ -54,6 +55,11 @@ impl SimulatedDisk {
     /// The steps taken so far.
     pub(crate) fn steps(&self) -> u64 {
         self.state.lock().steps
+    }
+
+    /// Bytes read so far.
+    pub(crate) fn bytes_read(&self) -> usize {
+        self.state.lock().bytes_read
     }
 
     /// Lets that step go wrong.
@@ -211,15 +217,21 @@ impl Disk for SimulatedDisk {
         let mut state = self.state.lock();
         state.plain_step()?;
         let bytes = state.files[&state.inode(path)?].bytes.clone();
-        if bytes.len() > bytes_max { Err(too_large(bytes_max)) } else { Ok(bytes) }
+        if bytes.len() > bytes_max {
+            return Err(too_large(bytes_max));
+        }
+        state.bytes_read += bytes.len();
+        Ok(bytes)
     }
 
     fn read_at(&self, path: &Path, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
-        let all = self.read(path, usize::MAX)?;
+        let mut state = self.state.lock();
+        state.plain_step()?;
         let offset = usize::try_from(offset).expect("small");
-        all.get(offset..offset + bytes)
-            .map(<[u8]>::to_vec)
-            .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+        let all = &state.files[&state.inode(path)?].bytes;
+        let read = all.get(offset..offset + bytes).map(<[u8]>::to_vec);
+        state.bytes_read += bytes;
+        read.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
     fn stamp(&self, path: &Path) -> io::Result<Option<Stamp>> {

@@ -43,6 +43,23 @@ async fn a_document_is_made_replaced_edited_and_deleted() {
 }
 
 #[tokio::test]
+async fn a_list_of_revisions_reads_none_of_their_texts() {
+    let store = Fixture::new();
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut long = || (0..400_000).map(|_| random.alphanumeric()).collect::<String>();
+    store.create(&long()).await.expect("made");
+    for _ in 1..20 {
+        store.put(&long(), Condition::Any).await.expect("taken");
+    }
+    let before = store.disk.bytes_read();
+    let history = store.documents.history(&name(), None, 100).expect("there");
+    let numbers: Vec<_> = history.iter().map(|it| (it.revision, it.bytes)).collect();
+    assert_eq!(numbers, (1..=20).rev().map(|number| (number, 400_000)).collect::<Vec<_>>());
+    let read = store.disk.bytes_read() - before;
+    assert!(read < 20 * 20_000, "{read} bytes");
+}
+
+#[tokio::test]
 async fn an_edit_that_collides_shows_both_texts_and_where() {
     let store = Fixture::new();
     store.create("a cat\nb\n").await.expect("made");
