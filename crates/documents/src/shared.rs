@@ -1,5 +1,6 @@
 //! What all documents of a store share: the disk, the limits, the counts, and the threads that write.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -17,6 +18,8 @@ use crate::{Limits, Name, Revision};
 /// Threads that write: so many documents are synced at once. They wait for the disk, not for the
 /// processor.
 const THREADS: usize = 8;
+/// What they are called.
+pub(crate) const THREAD: &str = "documents-writer";
 
 /// What is told of each revision, once it is durable and read.
 pub type Listener = Box<dyn Fn(&Name, &Revision) + Send + Sync>;
@@ -94,9 +97,7 @@ impl Shared {
         let threads = (0..THREADS)
             .map(|_| {
                 let receiver = Arc::clone(&receiver);
-                thread::Builder::new()
-                    .name("documents-writer".to_owned())
-                    .spawn(move || work(&receiver))
+                thread::Builder::new().name(THREAD.to_owned()).spawn(move || work(&receiver))
             })
             .collect::<Result<_, _>>()?;
         let work = Mutex::new(Some(sender));
@@ -136,7 +137,12 @@ fn work(receiver: &Mutex<Receiver<Work>>) {
         let next = receiver.lock().recv();
         match next {
             Ok(Work::Drain(document)) => document.drain(),
-            Ok(Work::Compress(current)) => current.compress(),
+            Ok(Work::Compress(current)) => {
+                // Readers do without that form; the thread is not to be lost for it.
+                if catch_unwind(AssertUnwindSafe(|| current.compress())).is_err() {
+                    tracing::error!("compressing a document has panicked");
+                }
+            }
             Err(_) => return,
         }
     }

@@ -5,6 +5,8 @@
 //! Changes that wait together share these steps: each becomes a revision of its own, and the file is
 //! replaced once, by the newest. Nothing is told of any of them before all of it is durable.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::str::from_utf8;
 use std::sync::Arc;
@@ -58,7 +60,11 @@ impl Writer {
             Job::Change { .. } => None,
         });
         let mut replies = Vec::with_capacity(jobs.len());
-        let result = self.try_work(document, hint, jobs, &mut replies);
+        // Broken off at some step, it is not known what is on the disk, as after a failed sync. The
+        // thread lives on, for other documents and to answer those who still come to this one.
+        let tried =
+            catch_unwind(AssertUnwindSafe(|| self.try_work(document, hint, jobs, &mut replies)));
+        let result = tried.unwrap_or_else(|panic| Err(broken_off(&*panic)));
         // Before anybody hears of it.
         match &result {
             Ok(()) => {}
@@ -374,6 +380,12 @@ pub(crate) struct SwappedOut {
 
 type Reply =
     (tokio::sync::oneshot::Sender<Result<crate::Accepted, Error>>, Result<crate::Accepted, Error>);
+
+fn broken_off(panic: &(dyn Any + Send)) -> Error {
+    let said = panic.downcast_ref::<String>().map(String::as_str);
+    let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
+    Error::ReadOnly(format!("writing it was broken off by a panic: {said}"))
+}
 
 fn failed(fault: Fault) -> Error {
     match fault {

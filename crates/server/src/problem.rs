@@ -240,6 +240,6 @@ pub fn storage_failed(cause: &str) -> Problem {
 pub fn document_read_only(cause: &str) -> Problem {
     tracing::error!(cause, "a document is read-only");
     let detail =
-        "a write to the disk has failed: the document is read-only until the node is started again";
+        "a change could not be written: the document is read-only until the node is started again";
     Problem::new(Code::StorageFailed, detail)
 }

@@ -18,6 +18,8 @@ pub(crate) enum Mishap {
     Full,
     /// A sync fails, once.
     Unsynced,
+    /// The thread that writes panics, once.
+    Panic,
 }
 
 #[derive(Default)]
@@ -120,6 +122,11 @@ impl SimulatedDisk {
     }
 }
 
+/// Whether this is one of the store's own threads.
+fn is_writing() -> bool {
+    std::thread::current().name() == Some(crate::shared::THREAD)
+}
+
 impl State {
     /// Something happens, or goes wrong.
     fn step(&mut self, writes: bool, syncs: bool) -> Result<(), Fault> {
@@ -136,6 +143,10 @@ impl State {
             Some((_, Mishap::Full)) if writes => {
                 self.mishap = None;
                 self.is_full = true;
+            }
+            Some((_, Mishap::Panic)) if is_writing() => {
+                self.mishap = None;
+                panic!("broken for a test");
             }
             Some((_, Mishap::Unsynced)) if syncs => {
                 self.mishap = None;

@@ -136,6 +136,38 @@ async fn a_full_disk_loses_nothing_and_is_written_again_when_there_is_room() {
 }
 
 #[tokio::test]
+async fn after_a_panic_the_document_is_only_read_and_others_are_written() {
+    let whole = Fixture::new();
+    let opened = whole.disk.steps();
+    assert_eq!(history(&whole).await.1, None);
+    for step in opened + 1..=whole.disk.steps() {
+        let store = Fixture::new();
+        store.disk.mishap_at(step, Mishap::Panic);
+        let (done, error) = history(&store).await;
+        // What comes last tidies up behind an answer.
+        let Some(error) = error else { continue };
+        let is_told = |it: &Error| matches!(it, Error::ReadOnly(why) if why.contains("a test"));
+        assert!(is_told(&error), "step {step}: {error}");
+        assert_eq!(store.documents.failed().map(|(name, _)| name), Some(name()));
+        // As many as there are threads, and more: none of them waits for ever.
+        for _ in 0..16 {
+            let refused = store.put("more", Condition::Any).await.expect_err("is only read");
+            assert!(is_told(&refused), "step {step}: {refused}");
+        }
+        let (other, text) = ("other".parse().expect("a name"), Bytes::from_static(b"a"));
+        let made = store.documents.put(&other, text, None, Condition::Absent, by("a", None)).await;
+        assert_eq!(number(made), 1);
+        let newest = store.newest().map(|(number, _)| number);
+        let expected = done.revisions.last().map(|(number, _)| *number);
+        // The seventh is followed by the deletion, which may have been made and not be answered.
+        assert!(newest >= expected || expected == Some(7), "step {step}: {newest:?} {expected:?}");
+        let store = store.crashed(|_| 0);
+        check(&store, &done, &format!("step {step}"));
+        store.put("last\n", Condition::Any).await.expect("is written again");
+    }
+}
+
+#[tokio::test]
 async fn after_a_failed_sync_the_document_is_only_read() {
     let whole = Fixture::new();
     assert_eq!(history(&whole).await.1, None);
