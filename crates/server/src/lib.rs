@@ -61,6 +61,7 @@ pub use guards::InvalidOrigin;
 pub use identity::FILE as IDENTITY_FILE;
 pub use metrics::markdown as metrics_markdown;
 pub use tls::Setup as TlsSetup;
+pub use suggest::unexpected;
 pub use upstream::Setup as UpstreamSetup;
 
 use app::{App, Node};

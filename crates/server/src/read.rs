@@ -7,7 +7,7 @@ use serde_path_to_error::Path;
 
 use crate::codes::Code;
 use crate::problem::Problem;
-use crate::suggest::nearest;
+use crate::suggest::{nearest, unexpected};
 
 /// Reads one JSON object.
 ///
@@ -100,13 +100,6 @@ fn parent_of<'a>(path: &'a str, field: &str) -> &'a str {
     path.strip_suffix(field)
         .filter(|parent| parent.is_empty() || parent.ends_with('.'))
         .unwrap_or("")
-}
-
-/// Takes serde's ``unknown field `x`, expected one of `a`, `b` `` apart; the words that are known
-/// come last and hold no backticks, so that those of `x` do no harm.
-fn unexpected<'a>(message: &'a str, opening: &str) -> Option<(&'a str, Vec<&'a str>)> {
-    let (word, known) = message.strip_prefix(opening)?.rsplit_once("`, expected ")?;
-    Some((word, known.split('`').skip(1).step_by(2).collect()))
 }
 
 #[cfg(test)]

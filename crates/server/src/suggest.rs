@@ -1,4 +1,4 @@
-//! Finds the known word nearest to a mistyped one.
+//! Finds the known word nearest to a mistyped one, and reads which are known out of what serde says.
 
 /// Below this likeness a suggestion would puzzle more than it helps.
 const LIKENESS_MIN: f64 = 0.6;
@@ -18,6 +18,14 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .filter(|(score, _)| *score >= LIKENESS_MIN)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, candidate)| candidate)
+}
+
+/// Takes serde's ``unknown field `x`, expected one of `a`, `b` `` apart, of which `opening` is what
+/// stands before the word that is not known. Those that are known come last and hold no backticks, so
+/// that those of `x` do no harm.
+pub fn unexpected<'a>(message: &'a str, opening: &str) -> Option<(&'a str, Vec<&'a str>)> {
+    let (word, known) = message.strip_prefix(opening)?.rsplit_once("`, expected ")?;
+    Some((word, known.split('`').skip(1).step_by(2).collect()))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! reads them and finds the line that is wrong.
 
 use runabout_protocol::EndpointRequest;
-use runabout_server::{Misfit, check_endpoints};
+use runabout_server::{Misfit, check_endpoints, unexpected};
 use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
@@ -47,12 +47,10 @@ fn date_in(value: &Spanned<DeValue<'_>>) -> Option<usize> {
     }
 }
 
-/// Adds the nearest known key to serde's ``unknown field `x`, expected one of `a`, `b` ``.
+/// Says which known key is nearest to one that is not known.
 fn with_nearest(message: String) -> String {
-    let parts = message.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`'));
-    let Some((key, known)) = parts else { return message };
-    let known = known.split('`').skip(1).step_by(2);
-    let nearest = known.min_by_key(|known| strsim::damerau_levenshtein(known, key));
+    let Some((key, known)) = unexpected(&message, "unknown field `") else { return message };
+    let nearest = known.into_iter().min_by_key(|known| strsim::damerau_levenshtein(known, key));
     let nearest = nearest.unwrap_or_default();
     format!("an endpoint has no key {key:?}; the nearest is {nearest:?}")
 }
