@@ -4,14 +4,18 @@
 //! done in this pass is done in the next.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use std::{fs, io};
 
 use jiff::Timestamp;
+use runabout_protocol::TaskId;
 use runabout_store::{
-    Collection, Error, Health, KEPT_UNNAMED, Step, Store, SubmissionWalk, TaskWalk,
+    Collection, Error, Health, KEPT_UNNAMED, Step, Store, SubmissionWalk, TaskWalk, Write,
 };
 use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use crate::events::{Events, Facts};
 
 /// How long a submission's record is kept at least.
 const SUBMISSIONS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -29,6 +33,8 @@ const COMPILED_KEPT: Duration = Duration::from_secs(60 * 60);
 /// Clears up until it is dropped.
 pub struct Janitor {
     store: Store,
+    /// Told which tasks are gone.
+    events: Arc<Events>,
     /// How long finished tasks are kept; `None` for ever.
     keep: Option<Duration>,
     /// The folder of compiled code.
@@ -41,10 +47,16 @@ pub struct Janitor {
 
 impl Janitor {
     /// One that keeps finished tasks for so long.
-    pub fn new(store: Store, keep: Option<Duration>, compiled: PathBuf) -> Self {
+    pub fn new(
+        store: Store,
+        events: Arc<Events>,
+        keep: Option<Duration>,
+        compiled: PathBuf,
+    ) -> Self {
         let now = Instant::now();
         Self {
             store,
+            events,
             keep,
             compiled,
             tasks: TaskWalk::default(),
@@ -79,7 +91,16 @@ impl Janitor {
         }
         if let Some(before) = self.keep.and_then(ago) {
             let mut pace = Pace::new();
-            while pace.goes_on(self.store.forget_tasks(&mut self.tasks, before).await?).await {}
+            let events = Arc::clone(&self.events);
+            // Step by step, at the pace of the removal. What is kept for those who listen is bounded:
+            // of very many, who does not read as fast is told to begin anew.
+            let gone = |tasks: Vec<TaskId>| {
+                let writes = tasks.into_iter().map(Write::TaskDeleted).collect();
+                events.publish(Facts::Written(Arc::new(writes)));
+            };
+            while pace.goes_on(self.store.forget_tasks(&mut self.tasks, before, gone).await?).await
+            {
+            }
             tell("tasks", pace.removed);
         }
         if let Some(before) = ago(SUBMISSIONS_KEPT) {
@@ -216,7 +237,8 @@ mod tests {
         let store = Store::open(folder.path()).expect("opens");
         let every = |keep: Option<u64>| {
             let keep = keep.map(Duration::from_secs);
-            Janitor::new(store.clone(), keep, PathBuf::new()).pass_every().as_secs()
+            let events = Arc::new(Events::new());
+            Janitor::new(store.clone(), events, keep, PathBuf::new()).pass_every().as_secs()
         };
         assert_eq!([None, Some(1), Some(100), Some(604_800)].map(every), [60, 1, 10, 60]);
     }

@@ -292,14 +292,15 @@ async fn start(settings: Settings, listen: SocketAddr) -> Result<Started, Error>
     let slots = settings.slots.unwrap_or_else(cores);
     let fair_label = settings.fair_label;
     let config = EngineConfig { fair_label, ..EngineConfig::new(name.clone(), slots) };
-    let janitor = Janitor::new(store.clone(), settings.keep, compiled);
     let functions = Functions::load(store.clone(), sandbox.maximum()).await?;
     let endpoints = Endpoints::load(store.clone(), endpoints).await?;
     endpoints.warn_of_missing(&functions).await;
     let (engine, engine_task) =
         engine::start(config, Arc::new(store.clone()), sandbox.clone()).await?;
     let node = Node { id, name, name_header, processors: cores() };
-    let documents = documents::open(documents_dir, Arc::clone(engine.events())).await?;
+    let events = Arc::clone(engine.events());
+    let janitor = Janitor::new(store.clone(), Arc::clone(&events), settings.keep, compiled);
+    let documents = documents::open(documents_dir, events).await?;
     let (schedules, inbox) = schedules::channel();
     let stopping = CancellationToken::new();
     let app = App::new(

@@ -50,7 +50,8 @@ pub struct Step {
 }
 
 impl Store {
-    /// Removes some of the tasks that ended before `before`, with all that belongs to them.
+    /// Removes some of the tasks that ended before `before`, with all that belongs to them. `gone` is
+    /// told which, as soon as that is durable.
     ///
     /// # Errors
     /// [`Error::Full`], [`Error::Failed`]; the walk goes on where it was.
@@ -58,6 +59,7 @@ impl Store {
         &self,
         walk: &mut TaskWalk,
         before: Timestamp,
+        mut gone: impl FnMut(Vec<TaskId>),
     ) -> Result<Step, Error> {
         let (after, before) = (walk.after, millis(before));
         let found = self.read(move |db| old_tasks(db, after, before)).await?;
@@ -66,14 +68,15 @@ impl Store {
         while !rest.is_empty() {
             let (some, numbers) = (rest.clone(), Arc::clone(&self.inner.numbers));
             let delete = move |db: &Connection| {
-                let done = delete_tasks(db, &some, before)?;
+                let deleted = delete_tasks(db, &some, before)?;
                 // Its number may be given to another task now.
-                some.iter().take(done).for_each(|task| numbers.lock().forget(task.id));
-                Ok(done)
+                some.iter().take(deleted.done).for_each(|task| numbers.lock().forget(task.id));
+                Ok(deleted)
             };
-            let done = self.write(delete).await?;
-            removed += done as u64;
-            rest.drain(..done);
+            let deleted = self.write(delete).await?;
+            removed += deleted.gone.len() as u64;
+            rest.drain(..deleted.done);
+            gone(deleted.gone);
         }
         walk.again_after = walk.again_after.or(found.soon.map(|number| number - 1));
         walk.after = match found.last {
@@ -148,20 +151,29 @@ fn old_tasks(db: &Connection, after: i64, before: i64) -> Result<OldTasks> {
     Ok(found)
 }
 
+struct Deleted {
+    /// How many were dealt with.
+    done: usize,
+    /// Those that were still there.
+    gone: Vec<TaskId>,
+}
+
 /// Deletes from the front of `tasks` and says how far it came.
-fn delete_tasks(db: &Connection, tasks: &[Ended], before: i64) -> Result<usize> {
+fn delete_tasks(db: &Connection, tasks: &[Ended], before: i64) -> Result<Deleted> {
     let began = Instant::now();
     let sql = "DELETE FROM tasks WHERE number = ?1 AND finished_ms < ?2";
     let mut statement = db.prepare_cached(sql)?;
-    let mut done = 0;
+    let (mut done, mut gone) = (0, Vec::new());
     for task in tasks {
-        statement.execute([task.number, before])?;
+        if statement.execute([task.number, before])? > 0 {
+            gone.push(task.id);
+        }
         done += 1;
         if began.elapsed() > TRANSACTION_TIME_MAX {
             break;
         }
     }
-    Ok(done)
+    Ok(Deleted { done, gone })
 }
 
 type SubmissionPlace = (i64, String);

@@ -42,7 +42,10 @@ impl World {
     async fn forget_tasks(&self, walk: &mut TaskWalk, before: Timestamp) -> u64 {
         let mut removed = 0;
         loop {
-            let step = self.store.forget_tasks(walk, before).await.expect("forgotten");
+            let mut told = 0;
+            let gone = |tasks: Vec<TaskId>| told += tasks.len() as u64;
+            let step = self.store.forget_tasks(walk, before, gone).await.expect("forgotten");
+            assert_eq!(told, step.removed);
             removed += step.removed;
             if !step.more {
                 return removed;
