@@ -322,6 +322,35 @@ async fn a_deleted_tasks_stream_ends() {
 }
 
 #[tokio::test]
+async fn an_event_of_all_tasks_that_was_the_last_of_one_leads_to_its_end() {
+    let node = Node::start(&[]).await;
+    let mut all = Events::open(&node, "/v1/events", None).await;
+    let id = node.submit(&script("7")).await;
+    let last = all.until("outcome").await;
+    assert_eq!(last.data["task"], id.as_str());
+    let told = Events::open(&node, &events_of(&id), Some(&last.id)).await.rest().await;
+    assert_eq!(names(&told), ["reset", "state", "outcome"]);
+    // Also while its facts are kept for one who left a moment ago; and an earlier one is gone on with.
+    let told = Events::open(&node, &events_of(&id), Some(&last.id)).await.rest().await;
+    assert_eq!(names(&told), ["reset", "state", "outcome"]);
+    assert_eq!(status_after(&node, &events_of(&id), &told[2].id).await, 204);
+}
+
+#[tokio::test]
+async fn tasks_that_are_kept_no_longer_are_told_of() {
+    let node = Node::start(&["--keep", "1s"]).await;
+    let mut all = Events::open(&node, "/v1/events", None).await;
+    let mut ids = vec![node.submit(&script("1")).await, node.submit(&script("2")).await];
+    let mut gone = Vec::new();
+    while gone.len() < 2 {
+        gone.push(all.until("deleted").await.data["task"].as_str().expect("an id").to_owned());
+    }
+    gone.sort();
+    ids.sort();
+    assert_eq!(gone, ids);
+}
+
+#[tokio::test]
 async fn the_command_line_follows_a_task() {
     let node = Node::start(&[]).await;
     let id = node.submit(&talker(30)).await;

@@ -4,15 +4,22 @@ use runabout_protocol::{Attempt, AttemptRecord, LogLine, TaskId};
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
 use crate::columns::{count, integer, optional_json, optional_time, time, word};
+use crate::portion::Portion;
 use crate::write::key;
 use crate::{Error, Store};
+
+/// What is read at once of what all attempts of a task wrote. One attempt alone is always whole: less
+/// is kept of it.
+const LOGS_BYTES_MAX: usize = 32 << 20;
+/// What a line takes beside its text, roughly.
+const LINE_BYTES: usize = 128;
 
 /// What a task wrote.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Logs {
     /// Every line, by attempt and then in the order they were written.
     pub items: Vec<LogLine>,
-    /// Whether there was more than is kept.
+    /// Whether there was more than is kept, or than is read at once.
     pub truncated: bool,
 }
 
@@ -29,8 +36,8 @@ impl Store {
         .await
     }
 
-    /// The lines of a task's first `attempts` attempts that stand after that place, `lines_max` at
-    /// most; `None` if there is no such task.
+    /// The lines of a task's first `attempts` attempts that stand after that place: `lines_max` at
+    /// most, and as many as take about `bytes_max`; `None` if there is no such task.
     ///
     /// # Errors
     /// They could not be read.
@@ -39,17 +46,18 @@ impl Store {
         id: TaskId,
         after: Option<(Attempt, u64)>,
         attempts: Attempt,
-        lines_max: u32,
-    ) -> Result<Option<Vec<LogLine>>, Error> {
+        (lines_max, bytes_max): (u32, usize),
+    ) -> Result<Option<Portion<LogLine>>, Error> {
         self.read(move |db| {
             let Some(number) = number(db, id)? else { return Ok(None) };
             let (attempt, seq) = after.map_or((0, -1), |(it, seq)| (it.0, integer(seq)));
             let sql = "SELECT at_ms, attempt, seq, stream, text FROM logs
                  WHERE task = ?1 AND (attempt, seq) > (?2, ?3) AND attempt <= ?4
                  ORDER BY attempt, seq LIMIT ?5";
-            let params = params![number, attempt, seq, attempts.0, lines_max];
+            let params = params![number, attempt, seq, attempts.0, lines_max + 1];
             let mut statement = db.prepare_cached(sql)?;
-            statement.query_map(params, read_line)?.collect::<Result<_>>().map(Some)
+            let rows = statement.query_map(params, read_line)?;
+            Portion::take(rows, lines_max as usize, bytes_max, bytes_of).map(Some)
         })
         .await
     }
@@ -92,13 +100,18 @@ fn number(db: &Connection, id: TaskId) -> Result<Option<i64>> {
 }
 
 fn read_logs(db: &Connection, number: i64, attempt: Option<Attempt>) -> Result<Logs> {
-    let truncated = is_truncated(db, number, attempt)?;
+    let is_truncated = is_truncated(db, number, attempt)?;
     let attempt = attempt.map(|attempt| attempt.0);
     let sql = "SELECT at_ms, attempt, seq, stream, text FROM logs
          WHERE task = ?1 AND (?2 IS NULL OR attempt = ?2) ORDER BY attempt, seq";
     let mut statement = db.prepare_cached(sql)?;
-    let items = statement.query_map(params![number, attempt], read_line)?.collect::<Result<_>>()?;
-    Ok(Logs { items, truncated })
+    let rows = statement.query_map(params![number, attempt], read_line)?;
+    let Portion { items, more } = Portion::take(rows, usize::MAX, LOGS_BYTES_MAX, bytes_of)?;
+    Ok(Logs { items, truncated: is_truncated || more })
+}
+
+fn bytes_of(line: &LogLine) -> usize {
+    line.text.len() + LINE_BYTES
 }
 
 fn is_truncated(db: &Connection, number: i64, attempt: Option<Attempt>) -> Result<bool> {

@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 use uuid::Uuid;
 
 use crate::columns::{Word, json, millis, timestamp, to_json, unreadable, word};
+use crate::portion::{PORTION_BYTES_MAX, Portion};
 use crate::write::key;
 use crate::{Error, Store};
 
@@ -97,19 +98,32 @@ impl Store {
         .await
     }
 
-    /// Schedules by name, those behind `after`.
+    /// Schedules by name, those behind `after`; fewer than `limit` if they are large.
     ///
     /// # Errors
     /// They could not be read.
-    pub async fn schedules(&self, after: &str, limit: u32) -> Result<Vec<ScheduleRecord>, Error> {
+    pub async fn schedules(
+        &self,
+        after: &str,
+        limit: u32,
+    ) -> Result<Portion<ScheduleRecord>, Error> {
         let after = after.to_owned();
         self.read(move |db| {
             let sql =
                 format!("SELECT {COLUMNS} FROM schedules WHERE name > ?1 ORDER BY name LIMIT ?2");
-            db.prepare_cached(&sql)?.query_map(params![after, limit], read_schedule)?.collect()
+            let mut statement = db.prepare_cached(&sql)?;
+            let rows = statement.query_map(params![after, limit + 1], read_schedule)?;
+            Portion::take(rows, limit as usize, PORTION_BYTES_MAX, bytes_of)
         })
         .await
     }
+}
+
+/// What a schedule takes, as far as its owner decides.
+fn bytes_of(schedule: &ScheduleRecord) -> usize {
+    let TaskRequest { source, stdin, args, .. } = &schedule.task;
+    let texts = [source, stdin].into_iter().flatten().map(String::len);
+    texts.sum::<usize>() + args.as_ref().map_or(0, |args| args.text().len())
 }
 
 /// Notes a task that stands for a schedule's time. Part of the transaction that accepts the task:

@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 use runabout_protocol::{
-    Arguments, Attempt, Checkpoint, Json, Language, Limits, Progress, Run, Surroundings, Task,
-    TaskId, TaskState,
+    Arguments, Attempt, Checkpoint, Json, Language, Limits, Outcome, Progress, Run, Surroundings,
+    Task, TaskId, TaskState,
 };
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Result, Row, params, params_from_iter};
@@ -12,6 +12,7 @@ use crate::columns::{
     Word, count, digest, json, optional_json, optional_time, optional_word, surroundings, task_id,
     time, timestamp, word,
 };
+use crate::portion::{PORTION_BYTES_MAX, Portion};
 use crate::write::key;
 use crate::{Error, Store};
 
@@ -29,7 +30,7 @@ pub struct TaskFilter {
     pub function: Option<String>,
     /// Those with this label, and this value of it.
     pub label: Option<(String, String)>,
-    /// How many at most, from 1 to [`PAGE_TASKS_MAX`].
+    /// How many at most, from 1 to [`PAGE_TASKS_MAX`]; fewer if they are large.
     pub limit: u32,
     /// Those submitted before this one.
     pub cursor: Option<TaskId>,
@@ -143,11 +144,21 @@ fn list(db: &Connection, filter: &TaskFilter) -> Result<Page> {
     let (sql, params) = query(filter, limit);
     let mut statement = db.prepare_cached(&sql)?;
     let rows = statement.query_map(params_from_iter(params), read_task)?;
-    let mut items: Vec<Task> = rows.collect::<Result<_>>()?;
-    let more = items.len() > limit;
-    items.truncate(limit);
+    let Portion { items, more } = Portion::take(rows, limit, PORTION_BYTES_MAX, bytes_of)?;
     let next_cursor = items.last().filter(|_| more).map(|task| task.id);
     Ok(Page { items, next_cursor })
+}
+
+/// What a task takes, as far as its submitter and its runs decide.
+fn bytes_of(task: &Task) -> usize {
+    let outcome = match &task.outcome {
+        Some(Outcome::Returned(returned)) => returned.value.text().len(),
+        Some(Outcome::Threw(error)) => {
+            error.message.len() + error.stack.as_ref().map_or(0, String::len)
+        }
+        _ => 0,
+    };
+    task.args.text().len() + outcome
 }
 
 /// Every filter meets an index that is in the order of the list, so a page costs what it holds.

@@ -106,7 +106,7 @@ async fn a_store_of_format_2_reads_as_before() {
     }
     let functions = store.functions().await.expect("read");
     check(&answers["functions"], &json!(functions), "functions");
-    let schedules = store.schedules("", 10).await.expect("read");
+    let schedules = store.schedules("", 10).await.expect("read").items;
     for (old, new) in answers["schedules"].as_array().expect("a list").iter().zip(&schedules) {
         let kept = json!({"name": new.name, "cron": new.cron, "time_zone": new.time_zone,
             "task": new.task, "missed": new.missed, "paused": new.paused});

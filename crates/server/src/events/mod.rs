@@ -11,7 +11,7 @@ mod telling;
 
 pub use place::{LastEventId, Place};
 pub use ring::{Behind, Fact};
-pub use telling::{Only, Sheet, Teller, Told};
+pub use telling::{Only, PIECE_BYTES_MAX, Sheet, Teller, Told};
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -167,6 +167,11 @@ impl Listener {
     /// Whether what it is told next is not kept any more.
     pub fn is_behind(&self) -> bool {
         self.look(1).is_err()
+    }
+
+    /// Whether the end of its task, or of its record, is among what it is told next.
+    pub fn sees_the_end(&self) -> bool {
+        self.look(usize::MAX).is_ok_and(|facts| facts.iter().any(Fact::is_the_end))
     }
 
     /// Goes on with what will become known from now on.

@@ -32,6 +32,15 @@ pub struct Fact {
     pub index: usize,
 }
 
+impl Fact {
+    /// Whether nothing more becomes known of its task, but perhaps that its record is gone.
+    pub fn is_the_end(&self) -> bool {
+        let Facts::Written(writes) = &self.facts else { return false };
+        let write = writes.get(self.index);
+        matches!(write, Some(Write::TaskEnded { .. } | Write::TaskDeleted(_)))
+    }
+}
+
 /// What would be told next is not kept any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Behind;

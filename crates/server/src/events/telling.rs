@@ -12,6 +12,9 @@ use serde::Serialize;
 
 use super::{Fact, Facts, LastEventId, Place};
 
+/// A piece ends with the event that reaches this. One event is as large as a result may be.
+pub const PIECE_BYTES_MAX: usize = 256 << 10;
+
 /// Which kinds of events a stream is to tell, where they can be left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Only {
@@ -194,9 +197,31 @@ impl Teller<'_> {
     }
 }
 
+/// How much of some facts was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Where to go on.
+    pub next: Place,
+    /// Whether the last of a task's facts was among them.
+    pub ended: bool,
+}
+
 impl Sheet {
+    /// Tells facts from a place on until there are enough of them for one piece.
+    pub fn facts(&mut self, teller: &Teller<'_>, facts: &[Fact], from: Place) -> Part {
+        let mut part = Part { next: from, ended: false };
+        for fact in facts {
+            part.next = Place::after(fact.number);
+            part.ended |= self.fact(teller, fact, from);
+            if self.text.len() >= PIECE_BYTES_MAX || (part.ended && teller.ends) {
+                break;
+            }
+        }
+        part
+    }
+
     /// Tells a fact from a place on, and says whether it was the last of its task.
-    pub fn fact(&mut self, teller: &Teller<'_>, fact: &Fact, from: Place) -> bool {
+    fn fact(&mut self, teller: &Teller<'_>, fact: &Fact, from: Place) -> bool {
         let id = LastEventId::Ring(Place::after(fact.number)).text(teller.life);
         match &fact.facts {
             Facts::Written(writes) => {
@@ -204,7 +229,7 @@ impl Sheet {
                 let before = fact.index.checked_sub(1).and_then(|index| writes.get(index));
                 self.written(teller, write, before, &id);
                 self.end(teller, end(write, before), fact.number, from);
-                matches!(write, Write::TaskEnded { .. } | Write::TaskDeleted(_))
+                fact.is_the_end()
             }
             Facts::Revised(revision) => {
                 if teller.only.revision && !teller.ends {
@@ -446,6 +471,27 @@ mod tests {
         assert_eq!(rest, ["log a-6", "state a-10", "state a-12"]);
         known.stage = Some(running(Attempt(2)));
         assert_eq!(told(writes, true, &known, Place::before(0)), ["log a-6"]);
+    }
+
+    #[test]
+    fn a_piece_ends_with_its_bytes_and_the_next_one_goes_on_there() {
+        let large = || format!("\"{}\"", "x".repeat(PIECE_BYTES_MAX / 2));
+        let writes = (0..3).flat_map(|_| [ended(1, Some(outcome(&large()))), end(None)]);
+        let facts = Facts::Written(Arc::new(writes.collect()));
+        let facts: Vec<_> = (0..6)
+            .map(|index| Fact { number: index as u64, facts: facts.clone(), index })
+            .collect();
+        let told = Told::default();
+        let teller = Teller { life: "a", only: Only::ALL, ends: false, told: &told };
+        let mut from = Place::before(0);
+        let mut pieces = Vec::new();
+        while from != Place::after(5) {
+            let mut sheet = Sheet::default();
+            let at = usize::try_from(from.fact()).expect("small");
+            from = sheet.facts(&teller, &facts[at..], from).next;
+            pieces.push((from, sheet.text.len() / PIECE_BYTES_MAX));
+        }
+        assert_eq!(pieces, [(Place::after(3), 1), (Place::after(5), 0)]);
     }
 
     #[test]

@@ -53,7 +53,7 @@ struct LogFilter {
 struct Logs {
     /// Lines in the order they were written.
     items: Vec<LogLine>,
-    /// Whether there was more than is kept.
+    /// Whether there was more than is kept, or, of many attempts, than is told at once (32 MiB).
     truncated: bool,
 }
 

@@ -20,7 +20,9 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::tasks::{find, parse_id};
 use crate::app::App;
 use crate::codes::Code;
-use crate::events::{Behind, Fact, Full, LastEventId, Listener, Only, Place, Sheet, Teller, Told};
+use crate::events::{
+    Behind, Fact, Full, LastEventId, Listener, Only, PIECE_BYTES_MAX, Place, Sheet, Teller, Told,
+};
 use crate::extract::{Query, Segment};
 use crate::problem::{Problem, ProblemJson, stopping};
 
@@ -28,7 +30,7 @@ use crate::problem::{Problem, ProblemJson, stopping};
 const SILENCE_MAX: Duration = Duration::from_secs(15);
 /// How soon a client that was cut off should come back.
 pub(super) const RETRY_MS: u64 = 1_000;
-/// The most facts told in one piece. Text is made only when the connection takes it, and so a
+/// The most facts told in one piece, which [`PIECE_BYTES_MAX`] bounds as well. Text is made only when the connection takes it, and so a
 /// stream holds one piece, and what its connection buffers, however slowly it is read.
 const PIECE_FACTS_MAX: usize = 64;
 /// The most lines told in one piece of what a task has written so far.
@@ -212,6 +214,8 @@ enum Stage {
     Begin { reset: Option<ResetReason>, after: Option<(Attempt, u64)> },
     /// What it has written so far is being told, to the record that was told before.
     Lines { task: Box<Task>, after: Option<(Attempt, u64)> },
+    /// It is to go on after an event, if there is anything to come.
+    Resume,
     /// What happens is told.
     Live,
     /// All is told.
@@ -229,7 +233,7 @@ impl Follower {
             Some(LastEventId::Ring(place)) => {
                 listener.go_on_at(place);
                 let too_old = Stage::Begin { reset: Some(ResetReason::TooOld), after: None };
-                if listener.is_behind() { too_old } else { Stage::Live }
+                if listener.is_behind() { too_old } else { Stage::Resume }
             }
             Some(LastEventId::Beginning(after)) => Stage::Begin { reset: None, after },
             Some(LastEventId::Foreign) => {
@@ -238,6 +242,21 @@ impl Follower {
             Some(LastEventId::End) | None => Stage::Begin { reset: None, after: None },
         };
         Self { app, task, listener, only, stage, told: Told::default() }
+    }
+
+    /// An event of all tasks may be later than the last one of this task, of which nothing more would
+    /// be told then: it begins anew, so that it ends.
+    async fn resume(&mut self) {
+        // Read after it is listened to, so that an end is known here or told later.
+        let is_over = match self.record().await {
+            Ok(task) => task.is_none_or(|task| task.finished_at.is_some()),
+            Err(_) => false,
+        };
+        self.stage = if is_over && !self.listener.sees_the_end() {
+            Stage::Begin { reset: Some(ResetReason::TooOld), after: None }
+        } else {
+            Stage::Live
+        };
     }
 
     /// Where the task stands.
@@ -294,9 +313,12 @@ impl Follower {
         let mut sheet = Sheet::default();
         if self.only.log {
             let store = &self.app.store;
-            let lines = store.log_lines(self.task, after, task.attempt, PIECE_LINES_MAX).await;
-            let lines = lines.ok()?.unwrap_or_default();
-            let is_last = lines.len() < PIECE_LINES_MAX as usize;
+            let piece_max = (PIECE_LINES_MAX, PIECE_BYTES_MAX);
+            let lines = store.log_lines(self.task, after, task.attempt, piece_max).await;
+            let (lines, is_last) = match lines.ok()? {
+                Some(portion) => (portion.items, !portion.more),
+                None => (Vec::new(), true),
+            };
             let is_truncated =
                 is_last && store.is_truncated(self.task, task.attempt).await.unwrap_or(false);
             for line in lines {
@@ -361,7 +383,9 @@ impl Follower {
         let life = self.app.engine.events().life();
         let teller = Teller { life, only: self.only, ends: true, told: &self.told };
         let mut sheet = Sheet::default();
-        if facts.iter().any(|fact| sheet.fact(&teller, fact, from)) {
+        let part = sheet.facts(&teller, facts, from);
+        self.listener.go_on_at(part.next);
+        if part.ended {
             self.stage = Stage::Ended;
         }
         sheet.finish()
@@ -378,6 +402,10 @@ impl Tell for Follower {
             let piece = match self.stage {
                 Stage::Begin { reset, after } => self.begin(reset, after).await,
                 Stage::Lines { .. } => self.lines().await,
+                Stage::Resume => {
+                    self.resume().await;
+                    continue;
+                }
                 Stage::Live => self.live().await,
                 Stage::Ended => return None,
             };
@@ -436,13 +464,12 @@ impl Watcher {
         LastEventId::Ring(self.listener.place()).text(self.app.engine.events().life())
     }
 
-    fn tell(&self, facts: &[Fact], from: Place) -> Sheet {
+    fn tell(&mut self, facts: &[Fact], from: Place) -> Sheet {
         let life = self.app.engine.events().life();
         let teller = Teller { life, only: self.only, ends: false, told: &self.told };
         let mut sheet = Sheet::default();
-        for fact in facts {
-            sheet.fact(&teller, fact, from);
-        }
+        let part = sheet.facts(&teller, facts, from);
+        self.listener.go_on_at(part.next);
         sheet
     }
 }

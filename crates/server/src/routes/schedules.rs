@@ -79,12 +79,10 @@ async fn list(
 ) -> Result<Json<Listed<Schedule>>, Problem> {
     let limit = limit_of(paging.limit)?;
     let after = paging.cursor.unwrap_or_default();
-    let mut records = app.store.schedules(&after, limit + 1).await?;
-    let more = records.len() > limit as usize;
-    records.truncate(limit as usize);
-    let next_cursor = records.last().filter(|_| more).map(|record| record.name.to_string());
+    let page = app.store.schedules(&after, limit).await?;
+    let next_cursor = page.items.last().filter(|_| page.more).map(|record| record.name.to_string());
     let now = Timestamp::now();
-    let items = records.into_iter().map(|record| view(record, now)).collect();
+    let items = page.items.into_iter().map(|record| view(record, now)).collect();
     Ok(Json(Listed { items, next_cursor }))
 }
 

@@ -120,9 +120,9 @@ impl Owner {
         let mut after = String::new();
         loop {
             let page = app.store.schedules(&after, PAGE).await?;
-            let Some(last) = page.last() else { break };
+            let Some(last) = page.items.last() else { break };
             last.name.as_str().clone_into(&mut after);
-            timetables.extend(page.into_iter().filter_map(taken_up));
+            timetables.extend(page.items.into_iter().filter_map(taken_up));
         }
         let clock = Clock { now, watched_since: now };
         Ok(Self { app, inbox, timetables, clock, looked_at: Instant::now() })

@@ -5,12 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use runabout_protocol::{
-    Attempt, Digest, FunctionName, Language, Manifest, Missed, Outcome, TaskId, TaskRequest,
-    TaskState,
+    Arguments, Attempt, Digest, FunctionName, Language, Manifest, Missed, Outcome, TaskId,
+    TaskRequest, TaskState,
 };
 use runabout_store::{
-    EndpointRecord, Error, Health, NewTask, NewVersion, ROW_BYTES_MAX, ScheduleRecord, Store,
-    TaskFilter, Write,
+    EndpointRecord, Error, Health, NewTask, NewVersion, Portion, ROW_BYTES_MAX, ScheduleRecord,
+    Store, TaskFilter, Write,
 };
 use tempfile::TempDir;
 
@@ -125,18 +125,21 @@ async fn lines_are_read_on_from_a_place() {
     world.commit(vec![log(1, 2, 0, "c"), log(1, 3, 0, "d")]).await;
 
     let texts = async |after, lines_max| {
-        let lines = world.store.log_lines(id(1), after, Attempt(2), lines_max).await;
+        let lines = world.store.log_lines(id(1), after, Attempt(2), (lines_max, 1 << 20)).await;
         let lines = lines.expect("read").expect("there");
-        lines.into_iter().map(|line| line.text).collect::<String>()
+        lines.items.into_iter().map(|line| line.text).collect::<String>()
     };
     assert_eq!(texts(None, 10).await, "abc");
     assert_eq!(texts(None, 2).await, "ab");
     assert_eq!(texts(Some((Attempt(1), 0)), 10).await, "bc");
     assert_eq!(texts(Some((Attempt(1), 1)), 10).await, "c");
     assert_eq!(texts(Some((Attempt(2), 0)), 10).await, "");
+    let few = world.store.log_lines(id(1), None, Attempt(2), (10, 1)).await;
+    let few = few.expect("read").expect("there");
+    assert_eq!((few.items.len(), few.more), (1, true));
     let truncated = async |attempt| world.store.is_truncated(id(1), Attempt(attempt)).await;
     assert_eq!((truncated(1).await, truncated(2).await), (Ok(true), Ok(false)));
-    assert_eq!(world.store.log_lines(id(9), None, Attempt(1), 1).await, Ok(None));
+    assert_eq!(world.store.log_lines(id(9), None, Attempt(1), (1, 1)).await, Ok(None));
 }
 
 #[tokio::test]
@@ -215,6 +218,27 @@ async fn pages_follow_each_other_even_if_the_cursor_was_deleted() {
     assert_eq!(page(Some(id(4))).await, (vec![id(3), id(2)], Some(id(2))));
     assert_eq!(page(Some(id(2))).await, (vec![id(1)], None));
     assert_eq!(page(Some(id(1))).await, (vec![], None));
+}
+
+#[tokio::test]
+async fn a_page_of_large_tasks_is_a_short_one() {
+    let world = World::new();
+    let large = |n| {
+        let values = json(&format!("[\"{}\"]", "x".repeat(3 << 20)));
+        NewTask { args: Arguments { values, encoding: None }, ..new_task(n) }
+    };
+    world.accept((1..=5).map(large)).await;
+    let mut filter = TaskFilter { limit: 10, ..TaskFilter::default() };
+    let mut pages = Vec::new();
+    loop {
+        let page = world.store.tasks(&filter).await.expect("listed");
+        pages.push(page.items.len());
+        filter.cursor = page.next_cursor;
+        if filter.cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(pages, [3, 2]);
 }
 
 #[tokio::test]
@@ -360,8 +384,8 @@ async fn schedules_are_kept_listed_by_name_and_removed() {
     let changed = ScheduleRecord { paused: true, last_task: Some(id(7)), ..schedule("b") };
     world.store.put_schedule(changed.clone()).await.expect("put again");
     let world = world.reopen();
-    let names = |page: Vec<ScheduleRecord>| {
-        page.iter().map(|schedule| schedule.name.to_string()).collect::<Vec<_>>()
+    let names = |page: Portion<ScheduleRecord>| {
+        page.items.iter().map(|schedule| schedule.name.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(names(world.store.schedules("", 2).await.expect("listed")), ["a", "b"]);
     assert_eq!(names(world.store.schedules("b", 2).await.expect("listed")), ["c"]);
