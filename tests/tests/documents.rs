@@ -491,6 +491,25 @@ async fn a_backup_holds_the_documents() {
     assert_eq!(revision(&restored, 1).await, "a\n");
 }
 
+#[tokio::test]
+async fn a_backup_without_all_documents_is_none() {
+    let node = Node::start(&[]).await;
+    create(&node, "a\n").await;
+    edit(&node, 1, "b\n").await;
+    let history = node.data_dir().join("documents/.revisions/page");
+    let log = std::fs::read_dir(&history).expect("there").next().expect("a file").expect("read");
+    let mut bytes = std::fs::read(log.path()).expect("read");
+    bytes[20] ^= 1;
+    std::fs::write(log.path(), bytes).expect("damaged");
+    let folder = TempDir::new().expect("a folder");
+    let copy = folder.path().join("copy");
+    let [copy, data] = [&copy, node.data_dir()].map(|path| path.to_str().expect("text"));
+    let (code, _, stderr) = runabout_tests::runabout(&["backup", copy, "--data", data]).await;
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stderr.contains("document page") && stderr.contains("left behind"), "{stderr}");
+    assert_eq!(std::fs::read_dir(folder.path()).expect("there").count(), 0);
+}
+
 /// Makes every fsync of a document's file fail, once the file named by BREAK_FSYNC is there.
 const BREAKS_FSYNC: &str = r#"
 #define _GNU_SOURCE

@@ -65,26 +65,28 @@ pub fn backup(from: &Path, to: &Path) -> Result<Copied, Error> {
 
 fn copy(disk: &SharedDisk, from: &Path, to: &Path, name: &Name) -> Result<u64, Error> {
     let failed = |error: io::Error| Error::io(format!("copy the document {name}"), &error);
-    let mut bytes = 0;
-    for _ in 0..TRIES_MAX {
+    let mut tries = 0;
+    let (mut bytes, file) = loop {
+        tries += 1;
         let found = found(disk, from, name).map_err(failed)?;
-        bytes = copy_history(disk, from, to, name).map_err(failed)?;
+        let bytes = copy_history(disk, from, to, name).map_err(failed)?;
         let (newest, is_known) = read(disk, to, name, found.as_ref().map(|(_, text)| &**text))?;
+        if !is_known && tries < TRIES_MAX {
+            continue;
+        }
         let file = match (newest, found) {
-            // By hand, or the history went on meanwhile.
+            // By hand.
             (_, Some(found)) if !is_known => Some(found),
             (Newest::Text(media_type, text), _) => Some((media_type, text)),
             (Newest::Deleted, _) | (Newest::None, None) => None,
             (Newest::None, found) => found,
         };
-        if let Some((media_type, text)) = file {
-            let path = to.join(format!("{name}.{}", media_type.extension()));
-            fs::write(&path, &text).and_then(|()| File::open(&path)?.sync_all()).map_err(failed)?;
-            bytes += text.len() as u64;
-        }
-        if is_known {
-            break;
-        }
+        break (bytes, file);
+    };
+    if let Some((media_type, text)) = file {
+        let path = to.join(format!("{name}.{}", media_type.extension()));
+        fs::write(&path, &text).and_then(|()| File::open(&path)?.sync_all()).map_err(failed)?;
+        bytes += text.len() as u64;
     }
     Ok(bytes)
 }

@@ -38,22 +38,25 @@ pub struct Progress {
     pub bytes_expected: u64,
 }
 
-/// Copies the data directory `from` to the new directory `to`, with those of `files` that are there.
-/// It is made beside `to` and gets its name when all of it is on the disk. Blocks.
+/// Copies the data directory `from` to the new directory `to`, with those of `files` that are there
+/// and with what `more` adds to the copy, which is told where that is. It is made beside `to` and gets
+/// its name when all of it is on the disk; if anything fails, nothing is left of it. Blocks.
 ///
 /// # Errors
 /// There is no store in `from`, or one of a newer version; `to` is something already; there is no
-/// room.
-pub fn backup(
+/// room; `more` fails.
+pub fn backup<T, E: From<Error>>(
     from: &Path,
     to: &Path,
     files: &[&str],
+    more: impl FnOnce(&Path) -> Result<T, E>,
     report: impl FnMut(Progress) + Send + 'static,
-) -> Result<Copied, Error> {
+) -> Result<(Copied, T), E> {
     let source = from.join("tasks.db");
     if !source.is_file() {
         let reason = "there is no tasks.db".to_owned();
-        return Err(Error::Other { doing: format!("find a store in {}", from.display()), reason });
+        let doing = format!("find a store in {}", from.display());
+        return Err(Error::Other { doing, reason }.into());
     }
     let doing = format!("copy to {}", to.display());
     let failed = |error: io::Error| Error::io(doing.clone(), &error);
@@ -74,12 +77,13 @@ pub fn backup(
     for file in files.iter().filter(|file| from.join(file).is_file()) {
         copy(&from.join(file), &unfinished.path().join(file)).map_err(failed)?;
     }
+    let added = more(unfinished.path())?;
     sync_folders(unfinished.path()).map_err(failed)?;
     fs::rename(unfinished.path(), to).map_err(failed)?;
     // It has another name now, and stays.
     drop(unfinished.keep());
     directory::sync(&parent).map_err(failed)?;
-    Ok(copied)
+    Ok((copied, added))
 }
 
 /// A folder that nobody else may look into.

@@ -1,7 +1,7 @@
 //! What the store forgets, what it never forgets, and what a copy of it holds.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -360,7 +360,10 @@ async fn a_copy_is_a_data_directory() {
     std::fs::write(world.dir.path().join("node.id"), "id").expect("written");
 
     let to = world.dir.path().join("copies/first");
-    let copied = backup(world.dir.path(), &to, &["node.id", "absent"], |_| ()).expect("copied");
+    let more = |copy: &Path| std::fs::write(copy.join("more"), "x").map_err(|_| Error::Full);
+    let files = ["node.id", "absent"];
+    let (copied, ()) = backup(world.dir.path(), &to, &files, more, |_| ()).expect("copied");
+    assert!(to.join("more").is_file());
     assert_eq!((copied.artifacts, copied.artifact_bytes), (1, LARGE as u64));
     assert!(copied.database_bytes > 0);
     // What came later is not in it.
@@ -387,23 +390,43 @@ async fn nothing_is_removed_while_somebody_copies() {
     assert_eq!(world.collect(much_later()).await, 1);
 }
 
+/// Nothing to be added to a copy.
+#[expect(clippy::unnecessary_wraps, reason = "what adds something may fail")]
+fn nothing(_: &Path) -> Result<(), Error> {
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_copy_to_which_something_cannot_be_added_is_none() {
+    let world = World::new();
+    let folder = tempfile::tempdir().expect("a folder");
+    let to = folder.path().join("copy");
+    let more = |copy: &Path| {
+        std::fs::write(copy.join("half"), "x").expect("written");
+        Err::<(), _>(Error::Full)
+    };
+    let refused = backup(world.dir.path(), &to, &[], more, |_| ());
+    assert_eq!(refused, Err(Error::Full));
+    assert_eq!(std::fs::read_dir(folder.path()).expect("there").count(), 0);
+}
+
 #[tokio::test]
 async fn a_copy_never_replaces_anything() {
     let world = World::new();
-    let refusal = |from: &std::path::Path, to: &std::path::Path| {
-        backup(from, to, &[], |_| ()).expect_err("refused").to_string()
+    let refusal = |from: &Path, to: &Path| {
+        backup(from, to, &[], nothing, |_| ()).expect_err("refused").to_string()
     };
     let to = tempfile::tempdir().expect("a directory");
     let empty = to.path().join("empty");
     std::fs::create_dir(&empty).expect("made");
-    backup(world.dir.path(), &empty, &[], |_| ()).expect("an empty folder may become one");
+    backup(world.dir.path(), &empty, &[], nothing, |_| ()).expect("an empty folder may become one");
     assert!(refusal(world.dir.path(), &empty).contains("not empty"));
     assert!(refusal(to.path(), &to.path().join("x")).contains("no tasks.db"));
     let file = to.path().join("file");
     std::fs::write(&file, "").expect("written");
     assert!(refusal(world.dir.path(), &file).contains("copy to"));
     assert!(matches!(
-        backup(world.dir.path(), &file, &[], |_| ()).expect_err("refused"),
+        backup(world.dir.path(), &file, &[], nothing, |_| ()).expect_err("refused"),
         Error::Other { .. }
     ));
 }

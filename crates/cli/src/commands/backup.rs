@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use runabout_documents::Copied as Documents;
-use runabout_store::{Copied, Error};
+use runabout_store::{BackupProgress, Copied, Error};
 use serde_json::json;
 
 use super::serve::DEFAULT_DATA;
+use crate::config;
 use crate::exit::{Exit, Failure};
 use crate::output;
 use crate::units::show_bytes;
@@ -18,7 +19,7 @@ use crate::units::show_bytes;
 #[command(after_help = "\
 Examples:
   runabout backup /backups/monday --data /var/lib/runabout
-  runabout backup copy --json
+  runabout backup copy --config /etc/runabout.toml --json
   runabout serve --data copy
 
 The copy is a data directory: a node starts from it. It holds everything that was accepted before
@@ -27,9 +28,12 @@ pub struct Backup {
     /// The directory to make; it must not exist, or be empty
     #[arg(value_name = "DIR")]
     directory: PathBuf,
-    /// The node's data directory
-    #[arg(long, value_name = "DIR", env = "RUNABOUT_DATA", default_value = DEFAULT_DATA)]
-    data: PathBuf,
+    /// The node's data directory [default: what the node's file says, or runabout-data]
+    #[arg(long, value_name = "DIR", env = "RUNABOUT_DATA")]
+    data: Option<PathBuf>,
+    /// The node's file with its settings [default: runabout.toml, if it is there]
+    #[arg(long, value_name = "FILE", env = "RUNABOUT_CONFIG")]
+    config: Option<PathBuf>,
     /// Write the result as JSON
     #[arg(long)]
     json: bool,
@@ -38,30 +42,24 @@ pub struct Backup {
 impl Backup {
     /// Copies, and tells what.
     pub async fn execute(self) -> anyhow::Result<Exit> {
-        let Self { directory, data, json } = self;
+        let Self { directory, data, config, json } = self;
+        let data = data_dir(data, config.as_deref())?;
         let bar = progress_bar();
         let shown = bar.clone();
         let (from, to) = (data.clone(), directory.clone());
         let copied = tokio::task::spawn_blocking(move || {
-            let store = runabout_store::backup(
-                &from,
-                &to,
-                &[runabout_server::IDENTITY_FILE],
-                move |progress| {
-                    shown.set_length(progress.bytes_expected);
-                    shown.set_position(progress.bytes.min(progress.bytes_expected));
-                },
-            );
-            let folder = runabout_server::DOCUMENTS_FOLDER;
-            store.map(|store| {
-                (store, runabout_documents::backup(&from.join(folder), &to.join(folder)))
-            })
+            let report = move |progress: BackupProgress| {
+                shown.set_length(progress.bytes_expected);
+                shown.set_position(progress.bytes.min(progress.bytes_expected));
+            };
+            copy(&from, &to, report)
         });
         let copied = copied.await?;
         bar.finish_and_clear();
-        let (store, documents) = copied.map_err(|error| failure(&error, &data, &directory))?;
-        let documents = documents.map_err(|error| without_documents(&error, &directory))?;
-        let copied = All { store, documents };
+        let copied = copied.map_err(|error| match error {
+            NotCopied::Store(error) => failure(&error, &data, &directory),
+            NotCopied::Documents(error) => without_documents(&error, &directory),
+        })?;
         if json {
             return output::result_text(&as_json(&directory, copied).to_string());
         }
@@ -76,9 +74,55 @@ struct All {
     documents: Documents,
 }
 
+/// What could not be copied.
+enum NotCopied {
+    Store(Error),
+    Documents(runabout_documents::Error),
+}
+
+impl From<Error> for NotCopied {
+    fn from(error: Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+fn copy(
+    from: &Path,
+    to: &Path,
+    report: impl FnMut(BackupProgress) + Send + 'static,
+) -> Result<All, NotCopied> {
+    let folder = runabout_server::DOCUMENTS_FOLDER;
+    let documents = |copy: &Path| {
+        let copied = runabout_documents::backup(&from.join(folder), &copy.join(folder));
+        copied.map_err(NotCopied::Documents)
+    };
+    let files = [runabout_server::IDENTITY_FILE];
+    let copied = runabout_store::backup(from, to, &files, documents, report);
+    copied.map(|(store, documents)| All { store, documents })
+}
+
+/// Where the node keeps its data: found as the node finds it.
+fn data_dir(named: Option<PathBuf>, config: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let Some(named) = named else {
+        let said = config::File::read(config)?.wishes.data;
+        return Ok(said.unwrap_or_else(|| DEFAULT_DATA.into()));
+    };
+    Ok(named)
+}
+
 fn without_documents(error: &runabout_documents::Error, directory: &Path) -> Failure {
-    let hint = format!("{} is no whole copy: remove it", directory.display());
-    Failure::ours(error.to_string()).hint(hint)
+    let message = match error {
+        runabout_documents::Error::Full => no_room(directory),
+        error => error.to_string(),
+    };
+    Failure::ours(message).hint(NOTHING_LEFT)
+}
+
+/// All of it is there, or none.
+const NOTHING_LEFT: &str = "nothing of the copy was left behind";
+
+fn no_room(directory: &Path) -> String {
+    format!("there is no room for the copy at {}", directory.display())
 }
 
 /// Drawn on stderr, and only on a terminal.
@@ -93,10 +137,7 @@ fn progress_bar() -> ProgressBar {
 
 fn failure(error: &Error, data: &Path, directory: &Path) -> Failure {
     match error {
-        Error::Full => {
-            let message = format!("there is no room for the copy at {}", directory.display());
-            Failure::ours(message).hint("nothing of it was left behind")
-        }
+        Error::Full => Failure::ours(no_room(directory)).hint(NOTHING_LEFT),
         Error::NewerVersion { .. } => {
             let message = format!("failed to copy {}: {error}", data.display());
             Failure::ours(message).hint("use the version of runabout that the node runs")
@@ -150,8 +191,10 @@ mod tests {
     fn a_folder_without_data_is_named() {
         let folder = tempfile::tempdir().expect("a folder");
         let from = folder.path().join("none");
-        let error = runabout_store::backup(&from, &folder.path().join("to"), &[], |_| ());
-        let told = failure(&error.expect_err("refused"), &from, Path::new("to")).to_string();
+        let Err(NotCopied::Store(error)) = copy(&from, &folder.path().join("to"), |_| ()) else {
+            panic!("not refused");
+        };
+        let told = failure(&error, &from, Path::new("to")).to_string();
         assert!(told.contains("no node's data") && told.contains("none"), "{told}");
     }
 }
