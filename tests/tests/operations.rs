@@ -149,6 +149,53 @@ async fn a_backup_says_why_it_cannot_be_made() {
     assert_eq!(std::fs::read_dir(folder.path()).expect("there").count(), 1);
 }
 
+#[tokio::test]
+async fn a_backup_finds_the_data_as_the_node_does() {
+    let node = Node::start(&[]).await;
+    let folder = TempDir::new().expect("a folder");
+    let (config, copy) = (folder.path().join("node.toml"), folder.path().join("copy"));
+    std::fs::write(&config, format!("data = {:?}\n", text(node.data_dir()))).expect("written");
+    let arguments = ["backup", text(&copy), "--config", text(&config)];
+    let (code, _, stderr) = runabout(&arguments).await;
+    assert_eq!(code, 0, "{stderr}");
+    assert!(copy.join("tasks.db").is_file());
+    std::fs::write(&config, "dat = 'x'\n").expect("written");
+    let (code, _, stderr) = runabout(&arguments).await;
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stderr.contains("the nearest is \"data\""), "{stderr}");
+}
+
+#[tokio::test]
+async fn who_takes_nothing_of_an_answer_is_cut_off_and_a_quiet_stream_is_not() {
+    let node = Node::start(&["--stalled-after", "500ms"]).await;
+    let page = "/v1/documents/page";
+    let put = async |text: String| {
+        let request = node.request(Method::PUT, page).header("content-type", "text/plain");
+        let answer = request.header("if-match", "*").body(text.clone()).send().await;
+        match answer.expect("an answer").status().as_u16() {
+            412 => {
+                let request = node.request(Method::PUT, page).header("content-type", "text/plain");
+                let made = request.header("if-none-match", "*").body(text).send().await;
+                assert_eq!(made.expect("an answer").status(), 201);
+            }
+            status => assert_eq!(status, 200),
+        }
+    };
+    put("x".repeat(4 << 20)).await;
+    let mut events = node.get("/v1/events?only=revision").await;
+    assert!(events.chunk().await.expect("goes on").is_some());
+    let address = node.url.trim_start_matches("http://");
+    let mut silent = TcpStream::connect(address).await.expect("connects");
+    // Far more than the sockets of both ends hold.
+    let requests = format!("GET {page} HTTP/1.1\r\nhost: localhost\r\n\r\n").repeat(20);
+    silent.write_all(requests.as_bytes()).await.expect("sent");
+    let reset = silent.ready(tokio::io::Interest::ERROR);
+    timeout(Duration::from_secs(30), reset).await.expect("it is cut off").expect("is told");
+    put("a".to_owned()).await;
+    let told = events.chunk().await.expect("goes on").expect("is told");
+    assert!(String::from_utf8_lossy(&told).contains("event: revision"), "{told:?}");
+}
+
 /// A small disk in memory.
 struct SmallDisk {
     folder: TempDir,

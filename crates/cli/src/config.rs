@@ -91,6 +91,10 @@ pub struct Wishes {
     #[arg(long, value_name = "TIME", env = "RUNABOUT_PING_EVERY", value_parser = units::milliseconds)]
     #[serde(default, deserialize_with = "milliseconds")]
     pub ping_every: Option<u64>,
+    /// How long a client may take nothing of its answer before it is cut off [default: 60s]
+    #[arg(long, value_name = "TIME", env = "RUNABOUT_STALLED_AFTER", value_parser = units::milliseconds)]
+    #[serde(default, deserialize_with = "milliseconds")]
+    pub stalled_after: Option<u64>,
     /// A node that calls may be handed to: http://far.example:7878
     #[arg(long, value_name = "URL", env = "RUNABOUT_UPSTREAM")]
     pub upstream: Option<String>,
@@ -123,6 +127,7 @@ impl Wishes {
             log_format: self.log_format.or(fallback.log_format),
             keep: self.keep.or(fallback.keep),
             ping_every: self.ping_every.or(fallback.ping_every),
+            stalled_after: self.stalled_after.or(fallback.stalled_after),
             upstream: self.upstream.or(fallback.upstream),
             upstream_token_file: self.upstream_token_file.or(fallback.upstream_token_file),
             otlp_endpoint: self.otlp_endpoint.or(fallback.otlp_endpoint),
@@ -229,7 +234,8 @@ mod tests {
             "listen = '127.0.0.1:0'\ndata = 'd'\nname = 'n'\nslots = 0\ntoken_file = 't'\n\
              allow_origin = ['http://a']\ntimeout_max = '5m'\nmemory_max = 1048576\n\
              memory_total = '2GiB'\nfair_label = 'team'\nlog_format = 'json'\n\
-             keep = '7d'\nping_every = '2s'\notlp_endpoint = 'http://localhost:4318'\n\
+             keep = '7d'\nping_every = '2s'\nstalled_after = '90s'\n\
+             otlp_endpoint = 'http://localhost:4318'\n\
              upstream = 'http://far:7878'\nupstream_token_file = 'u'\n\
              tls_cert = 'c'\ntls_key = 'k'\n",
         )
@@ -240,12 +246,12 @@ mod tests {
         assert_eq!(wishes.log_format, Some(LogFormat::Json));
         assert_eq!(wishes.keep, Some(7 * 24 * 60 * 60 * 1_000));
         assert_eq!(wishes.otlp_endpoint.as_deref(), Some("http://localhost:4318"));
-        assert_eq!(wishes.ping_every, Some(2_000));
+        assert_eq!((wishes.ping_every, wishes.stalled_after), (Some(2_000), Some(90_000)));
         assert_eq!(wishes.upstream.as_deref(), Some("http://far:7878"));
         assert_eq!(wishes.upstream_token_file.as_deref(), Some(Path::new("u")));
         let tls = (wishes.tls_cert.as_deref(), wishes.tls_key.as_deref());
         assert_eq!(tls, (Some(Path::new("c")), Some(Path::new("k"))));
-        assert_eq!(keys().len(), 18, "a new setting belongs into this test too");
+        assert_eq!(keys().len(), 19, "a new setting belongs into this test too");
     }
 
     #[test]

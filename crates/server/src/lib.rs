@@ -34,6 +34,7 @@ mod schedules;
 mod source;
 mod submission;
 mod suggest;
+mod taking;
 mod threads;
 mod tls;
 mod upstream;
@@ -60,8 +61,8 @@ pub use endpoints::{InvalidEndpoint, Misfit, check as check_endpoints};
 pub use guards::InvalidOrigin;
 pub use identity::FILE as IDENTITY_FILE;
 pub use metrics::markdown as metrics_markdown;
-pub use tls::Setup as TlsSetup;
 pub use suggest::unexpected;
+pub use tls::Setup as TlsSetup;
 pub use upstream::Setup as UpstreamSetup;
 
 use app::{App, Node};
@@ -71,6 +72,7 @@ use engine::EngineConfig;
 use front::Front;
 use guards::{Guards, Token};
 use janitor::Janitor;
+use listen::Door;
 use threads::Threads;
 use tls::Tls;
 use upstream::{Upstream, keep_probing};
@@ -122,6 +124,8 @@ pub struct Settings {
     /// How often workers are asked whether they are there; `None` means every five seconds. One that
     /// leaves three pings unanswered is taken for gone.
     pub ping_every: Option<Duration>,
+    /// How long a client may take nothing of its answer before it is cut off; `None` means a minute.
+    pub stalled_after: Option<Duration>,
     /// The node that work may be handed to.
     pub upstream: Option<UpstreamSetup>,
     /// What HTTP is spoken through; `None` means in the open.
@@ -143,6 +147,7 @@ impl Settings {
             keep: None,
             endpoints: Vec::new(),
             ping_every: None,
+            stalled_after: None,
             upstream: None,
             tls: None,
         }
@@ -219,6 +224,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     let tls = settings.tls.as_ref().map(Tls::read).transpose()?;
+    let stalled_after = settings.stalled_after.unwrap_or(taking::STALLED_AFTER);
     let node = start(settings, listener.local_addr().map_err(Error::Listen)?).await?;
     let stopping = node.app.stopping.clone();
     let announced = async {
@@ -228,7 +234,8 @@ pub async fn serve(
     };
     let threads = Threads::start();
     if let Ok(threads) = &threads {
-        listen::serve(listener, (node.front, tls), threads, announced).await;
+        let door = Door { front: node.front, tls, stalled_after };
+        listen::serve(listener, door, threads, announced).await;
     }
     // Before the engine, which would refuse what it hands in.
     node.schedules_task.end().await;

@@ -18,6 +18,7 @@ use tower::ServiceExt;
 
 use crate::front::Front;
 use crate::opening::Opening;
+use crate::taking::Taking;
 use crate::threads::Threads;
 use crate::tls::Tls;
 
@@ -33,18 +34,30 @@ const GRACE: Duration = Duration::from_secs(5);
 /// How long accepting rests after it failed: out of file descriptors, say.
 const REST_AFTER_FAILURE: Duration = Duration::from_millis(100);
 
-/// Serves `front`, in the open or through TLS, on `listener` until `shutdown` resolves, and then until the requests under way
-/// have ended or their time of grace is over. Sessions of workers go on, as long as `threads` do.
+/// What stands behind a listener, and how it is spoken to.
+#[derive(Clone)]
+pub struct Door {
+    /// Answers requests.
+    pub front: Front,
+    /// What HTTP is spoken through; `None` means in the open.
+    pub tls: Option<Tls>,
+    /// Whoever takes nothing of its answer for so long is cut off.
+    pub stalled_after: Duration,
+}
+
+/// Serves what is behind `door` on `listener` until `shutdown` resolves, and then until the requests
+/// under way have ended or their time of grace is over. Sessions of workers go on, as long as
+/// `threads` do.
 pub async fn serve(
     listener: TcpListener,
-    (front, tls): (Front, Option<Tls>),
+    door: Door,
     threads: &Threads,
     shutdown: impl Future<Output = ()>,
 ) {
     let graceful = GracefulShutdown::new();
     let cut_off = CancellationToken::new();
     tokio::select! {
-        () = accept(&listener, (&front, tls.as_ref()), threads, (&graceful, &cut_off)) => {}
+        () = accept(&listener, &door, threads, (&graceful, &cut_off)) => {}
         () = shutdown => {}
     }
     drop(listener);
@@ -56,7 +69,7 @@ pub async fn serve(
 
 async fn accept(
     listener: &TcpListener,
-    (front, tls): (&Front, Option<&Tls>),
+    door: &Door,
     threads: &Threads,
     (graceful, cut_off): (&GracefulShutdown, &CancellationToken),
 ) {
@@ -81,7 +94,7 @@ async fn accept(
                 continue;
             }
         };
-        let (builder, front, tls) = (builder.clone(), front.clone(), tls.cloned());
+        let (builder, door) = (builder.clone(), door.clone());
         let (watcher, cut_off) = (graceful.watcher(), cut_off.clone());
         // Owned by `graceful`, which tells it to end and waits for it, and then by `cut_off`.
         threads.spawn(async move {
@@ -91,6 +104,8 @@ async fn accept(
                 Err(error) => return tracing::warn!(%error, "failed to take over a connection"),
             };
             let conversing = async move {
+                let Door { front, tls, stalled_after } = door;
+                let stream = Taking::new(stream, stalled_after);
                 match tls {
                     None => converse(&builder, stream, &front, watcher).await,
                     Some(tls) => match tls.accept(stream).await {

@@ -98,6 +98,7 @@ fn settings(wishes: Wishes) -> anyhow::Result<Settings> {
         ("--memory-max", maximum.memory_bytes),
         ("--keep", wishes.keep.unwrap_or(u64::MAX)),
         ("--ping-every", wishes.ping_every.unwrap_or(u64::MAX)),
+        ("--stalled-after", wishes.stalled_after.unwrap_or(u64::MAX)),
     ];
     if let Some((flag, _)) = more_than_zero.iter().find(|(_, value)| *value == 0) {
         return Err(Failure::new(Exit::Usage, format!("{flag} must be more than 0")).into());
@@ -127,6 +128,7 @@ fn settings(wishes: Wishes) -> anyhow::Result<Settings> {
         keep: wishes.keep.map(Duration::from_millis),
         endpoints: Vec::new(),
         ping_every: wishes.ping_every.map(Duration::from_millis),
+        stalled_after: wishes.stalled_after.map(Duration::from_millis),
         upstream: wishes.upstream.map(|url| UpstreamSetup { url, token: upstream_token }),
         tls,
     })
