@@ -45,6 +45,11 @@ const theme = EditorView.theme({
     backgroundColor: "var(--ground)",
     border: "1px solid var(--line-strong)",
   },
+  ".cm-collapsedLines": {
+    color: "var(--quiet)",
+    background: "var(--inset)",
+    "&:before, &:after": { content: '"···"' },
+  },
   ".cm-faulty": { backgroundColor: "color-mix(in oklab, var(--threw) 16%, transparent)" },
 });
 

@@ -39,7 +39,7 @@ const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 export default async function (stages) {
   for (let stage = 1; stage <= stages; stage++) {
     await pause(500);
-    runabout.progress(stage / stages, \`stage \${stage} of \${stages}\`);
+    runabout.progress(stage / stages, \`\${stage} of \${stages}\`);
     console.log("finished stage", stage);
   }
   return { stages };
