@@ -32,6 +32,8 @@ export interface OrderEvents {
 
 export interface Running {
   report: Promise<RunReport>;
+  /** The text of the value that it returned, once it has; what its numbers were is not lost in it. */
+  valueText?: string;
   cancel(): void;
 }
 
@@ -62,14 +64,18 @@ export function start(pool: LocalPool, order: Order, events: OrderEvents = {}): 
     progress: (fraction, message) => events.progress?.(message === undefined ? { fraction } : { fraction, message }),
     checkpoint: (state) => events.checkpoint?.(state),
   });
-  const report = ticket.ended.then(({ end, use, wallMs, outputTruncated }) => ({
-    outcome: outcomeOf(end),
-    usage: { cpu_ms: use.cpuMs, wall_ms: wallMs, memory_peak_bytes: use.memoryPeakBytes, ran_on: 'tab' },
-    output,
-    outputTruncated,
-    ...(end.kind === 'lost' && end.reason !== undefined ? { reason: end.reason } : {}),
-  }));
-  return { report, cancel: () => ticket.cancel() };
+  const report = ticket.ended.then(({ end, use, wallMs, outputTruncated }) => {
+    if (end.kind === 'returned' && 'text' in end) running.valueText = end.text;
+    return {
+      outcome: outcomeOf(end),
+      usage: { cpu_ms: use.cpuMs, wall_ms: wallMs, memory_peak_bytes: use.memoryPeakBytes, ran_on: 'tab' },
+      output,
+      outputTruncated,
+      ...(end.kind === 'lost' && end.reason !== undefined ? { reason: end.reason } : {}),
+    };
+  });
+  const running: Running = { report, cancel: () => ticket.cancel() };
+  return running;
 }
 
 /** The same, ended when the caller's signal is. */

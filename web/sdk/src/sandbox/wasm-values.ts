@@ -33,26 +33,29 @@ export function findExport(
   return only;
 }
 
-/** Reads a call's arguments as the export's parameters. */
-export function readArguments(name: string, { params }: Signature, args: readonly Json[]): (number | bigint)[] {
+/** Reads a call's arguments, each of them JSON text, as the export's parameters. */
+export function readArguments(name: string, { params }: Signature, args: readonly string[]): (number | bigint)[] {
   if (args.length !== params.length) {
     const plural = params.length === 1 ? '' : 's';
     throw new BadCall(`${name} takes ${params.length} argument${plural}, ${args.length} given`);
   }
   return params.map((type, index) => {
-    const number = readNumber(type, args[index] as Json);
+    const text = args[index] as string;
+    const number = readNumber(type, text);
     if (number === undefined) {
-      const given = JSON.stringify(args[index]).slice(0, 40);
+      const given = JSON.stringify(JSON.parse(text)).slice(0, 40);
       throw new BadCall(`argument ${index + 1} of ${name} is ${DESCRIPTIONS[type]}, ${given} given`);
     }
     return number;
   });
 }
 
-function readNumber(type: NumberType, value: Json): number | bigint | undefined {
+function readNumber(type: NumberType, text: string): number | bigint | undefined {
+  const value = JSON.parse(text) as Json;
   switch (type) {
     case 'i32': return isInteger(value) && value >= -(2 ** 31) && value < 2 ** 32 ? value | 0 : undefined;
-    case 'i64': return readLong(value);
+    // The last digits of a long integer are in the text alone.
+    case 'i64': return readLong(/^-?\d{1,20}$/.test(text) ? text : value);
     case 'f32':
     case 'f64': return typeof value === 'number' ? value : typeof value === 'string' ? WORDS[value] : undefined;
     case 'other': return undefined;

@@ -3,6 +3,7 @@
 
 import { Fd, WASI, WASIProcExit, wasi as defs } from '@bjorn3/browser_wasi_shim';
 import { RESULT_BYTES_MAX } from '../limits.js';
+import { elementTexts } from '../json-text.js';
 import type { Json } from '../types.js';
 import type { Stream } from '../wire.js';
 import type { RunEnd, RunSpec, RunUse } from './messages.js';
@@ -69,7 +70,7 @@ function callExport(
 ): RunEnd {
   const [name, signature] = findExport(program.functions, run.export);
   if (typeof run.args !== 'string') throw new BadCall(`${name} takes numbers, not bytes`);
-  const args = readArguments(name, signature, JSON.parse(run.args) as Json[]);
+  const args = readArguments(name, signature, elementTexts(run.args));
   const instance = instanceFor(program, run, outlet);
   made(instance);
   const value = (instance.exports[name] as (...args: unknown[]) => unknown)(...args);

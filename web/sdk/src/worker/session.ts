@@ -3,6 +3,7 @@
 //! messages.
 
 import { RunaboutError } from '../errors.js';
+import { memberText } from '../json-text.js';
 import type { Functions } from '../client/functions.js';
 import { Listeners } from '../listeners.js';
 import { boundedSlots, type LocalPool, type PoolArtifact } from '../pool/pool.js';
@@ -127,8 +128,8 @@ export class Session implements Worker {
     });
   }
 
-  private say(frame: WorkerToServer): void {
-    if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(frame));
+  private say(frame: WorkerToServer, valueText?: string): void {
+    if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(textOf(frame, valueText));
   }
 
   private hear(text: string): void {
@@ -146,7 +147,7 @@ export class Session implements Worker {
         this.say({ type: 'pong', n: frame.n });
         break;
       case 'run':
-        void this.run(frame);
+        void this.run(frame, text);
         break;
       case 'cancel': {
         const attempt = this.attempts.get(key(frame));
@@ -173,18 +174,19 @@ export class Session implements Worker {
     this.options.pool.after(pingEveryMs, look);
   }
 
-  private async run(frame: Run): Promise<void> {
+  private async run(frame: Run, frameText: string): Promise<void> {
     const id = key(frame);
     const attempt: Attempt = { running: undefined, isCancelled: false };
     this.attempts.set(id, attempt);
     this.changes.tell(this);
     const { socket } = this;
     // Frames about an attempt go to the session that gave it, or nowhere.
-    const say = (more: WorkerToServer): void => {
-      if (socket === this.socket) this.say(more);
+    const say = (more: WorkerToServer, valueText?: string): void => {
+      if (socket === this.socket) this.say(more, valueText);
     };
     try {
-      say({ type: 'finished', ...about(frame), ...(await this.runToEnd(frame, attempt, say)) });
+      const end = await this.runToEnd(frame, frameText, attempt, say);
+      say({ type: 'finished', ...about(frame), ...end }, attempt.running?.valueText);
       this.finished++;
     } catch (error) {
       console.warn(`Runabout: ${id} is handed back: ${error instanceof Error ? error.message : String(error)}`);
@@ -198,12 +200,14 @@ export class Session implements Worker {
   }
 
   /** Runs it; rejects where that failed for want of anything but the function itself. */
-  private async runToEnd(frame: Run, attempt: Attempt, say: (more: WorkerToServer) => void): Promise<Ended> {
+  private async runToEnd(
+    frame: Run, frameText: string, attempt: Attempt, say: (more: WorkerToServer) => void,
+  ): Promise<Ended> {
     const artifact = await this.artifact(frame, attempt);
     if (artifact === undefined) return { outcome: { kind: 'cancelled' }, usage: NOTHING_USED };
     const its = about(frame);
     let seq = 0;
-    attempt.running = start(this.options.pool, orderOf(frame, artifact), {
+    attempt.running = start(this.options.pool, orderOf(frame, frameText, artifact), {
       started: () => say({ type: 'started', ...its }),
       line: ({ stream, text }) => say({ type: 'log', ...its, seq: seq++, stream, text }),
       progress: ({ fraction, message = null }) => say({ type: 'progress', ...its, fraction, message }),
@@ -290,7 +294,19 @@ function key({ task, attempt }: { task: string; attempt: number }): string {
   return `${task}/${attempt}`;
 }
 
-function orderOf(frame: Run, artifact: Parameters<typeof start>[1]['artifact']): Parameters<typeof start>[1] {
+/** A frame; of one that tells a result, with the value as the text that the run gave. */
+function textOf(frame: WorkerToServer, valueText: string | undefined): string {
+  if (valueText === undefined || frame.type !== 'finished' || frame.outcome.kind !== 'returned') {
+    return JSON.stringify(frame);
+  }
+  const text = JSON.stringify({ ...frame, outcome: { kind: 'returned', value: null } });
+  return text.replace('"value":null', () => `"value":${valueText}`);
+}
+
+/** What a frame asks for; its values as the text that they came in. */
+function orderOf(
+  frame: Run, frameText: string, artifact: Parameters<typeof start>[1]['artifact'],
+): Parameters<typeof start>[1] {
   const { checkpoint, checkpoint_encoding: encoding } = frame;
   return {
     artifact,
@@ -298,14 +314,18 @@ function orderOf(frame: Run, artifact: Parameters<typeof start>[1]['artifact']):
     engine: frame.engine ?? 'native',
     reuse: frame.reuse === true,
     export: frame.export ?? undefined,
-    args: fromWireArguments(frame.args, frame.args_encoding),
+    args: frame.args_encoding === 'base64'
+      ? fromWireArguments(frame.args, 'base64') : { text: memberText(frameText, 'args') ?? '[]' },
     stdin: frame.stdin,
     limits: frame.limits,
     task: {
       id: frame.task,
       attempt: frame.attempt,
       ...(checkpoint === undefined || checkpoint === null
-        ? {} : { checkpoint: fromWireState(checkpoint, encoding) }),
+        ? {} : {
+          checkpoint: encoding === 'base64'
+            ? fromWireState(checkpoint, 'base64') : { text: memberText(frameText, 'checkpoint') ?? 'null' },
+        }),
     },
     source: frame.task,
   };
