@@ -1,6 +1,6 @@
 //! Opens a node: joins the client, the page's own pool, the outbox and the worker sessions.
 
-import { callNode } from './client/calls.js';
+import { callNode, type Offload } from './client/calls.js';
 import { follow } from './client/events.js';
 import { Functions } from './client/functions.js';
 import { Http, unreachable } from './client/http.js';
@@ -24,7 +24,7 @@ import type {
   Pool, RunReport, RunRequest, SubmitOptions, TaskHandle, Unsubscribe, Value, Worker, WorkOptions,
 } from './types.js';
 import { failureOf, readArguments, valueOf, type Arguments } from './values.js';
-import type { FunctionVersion, TaskRequest } from './wire.js';
+import type { FunctionVersion, Manifest, TaskRequest } from './wire.js';
 import { openSession, type Session } from './worker/session.js';
 
 const DEFAULT_URL = 'http://127.0.0.1:7878';
@@ -108,7 +108,7 @@ class RunaboutNode implements Node {
     if (this.mode === 'local') return await this.callHere(name, given, options, 'tab; reason=node_unreachable');
     const kind = kindOf(options.version === undefined ? name : `${name}@${options.version}`, options.export, args);
     const where = this.canRunHere() ? this.placement.choose(kind, this.ownPool) : 'node';
-    if (where === 'tab' && (await this.isPure(name, options))) {
+    if (where === 'tab' && (await this.mayRunHere(name, options))) {
       try {
         return await this.timed(kind, 'tab', async () =>
           await this.callHere(name, given, options, 'tab; reason=expected_sooner'));
@@ -119,7 +119,8 @@ class RunaboutNode implements Node {
       }
     }
     try {
-      return await this.timed(kind, 'node', async () => await this.callThere(name, given, 'auto', options));
+      const offload = options.place === 'auto' ? 'auto' : undefined;
+      return await this.timed(kind, 'node', async () => await this.callThere(name, given, offload, options));
     } catch (error) {
       // It may have begun there: only what does no harm twice is done again here.
       const isLost = error instanceof RunaboutError && error.code === 'unreachable';
@@ -130,6 +131,18 @@ class RunaboutNode implements Node {
 
   private canRunHere(): boolean {
     return typeof document !== 'undefined' && this.ownPool.slots > 0;
+  }
+
+  /** Whether the choice between this tab and the node is this page's: a manifest that says where its
+   * calls run, and a caller who does not, leave it to the node. */
+  private async mayRunHere(name: string, options: CallOptions): Promise<boolean> {
+    try {
+      const { manifest } = await this.functions.find(name, options.version);
+      const isOpen = options.place === 'auto' || leavesOpen(manifest);
+      return isOpen && manifest.pure !== false;
+    } catch {
+      return false;
+    }
   }
 
   private async isPure(name: string, options: CallOptions): Promise<boolean> {
@@ -148,7 +161,7 @@ class RunaboutNode implements Node {
   }
 
   private async callThere(
-    name: string, args: Arguments, offload: '0' | '1' | 'auto', options: CallOptions,
+    name: string, args: Arguments, offload: Offload, options: CallOptions,
   ): Promise<CallReport> {
     if (this.mode === 'local' && this.options.offline === true) throw unreachable(this.url);
     try {
@@ -266,6 +279,11 @@ class RunaboutNode implements Node {
     this.reach.close();
     this.store.close();
   }
+}
+
+/** A rule, or a place on the node's side, is the node's to follow. */
+function leavesOpen({ place, offload }: Manifest): boolean {
+  return ['auto', 'tab'].includes(place ?? 'auto') && ['auto', 'query'].includes(offload ?? 'auto');
 }
 
 function isUnreachable(error: unknown): boolean {

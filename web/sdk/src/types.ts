@@ -42,7 +42,7 @@ export interface ConnectOptions {
 }
 
 export interface CallOptions {
-  /** Where to run; `auto` if left out. */
+  /** Where to run. Left out, the function's manifest has the say, and `auto` if it says nothing. */
   place?: Place | undefined;
   /** The export to call; not needed where there is one. */
   export?: string | undefined;

@@ -5,9 +5,12 @@ import type { CallOptions, CallReport, Json, OutputLine, Value } from '../types.
 import { RunaboutError } from '../errors.js';
 import { problemOf, type Http } from './http.js';
 
-/** Calls `name` on the node, with `offload` as in its API. */
+/** `offload` as in the node's API; left out, the function's manifest has the say. */
+export type Offload = '0' | '1' | 'auto' | undefined;
+
+/** Calls `name` on the node. */
 export async function callNode(
-  http: Http, name: string, args: Arguments, offload: '0' | '1' | 'auto', options: CallOptions,
+  http: Http, name: string, args: Arguments, offload: Offload, options: CallOptions,
 ): Promise<CallReport> {
   const response = await http.send(path(name, offload, options), {
     method: 'POST',
@@ -30,8 +33,8 @@ export async function callNode(
   };
 }
 
-function path(name: string, offload: string, options: CallOptions): string {
-  const query = new URLSearchParams({ offload });
+function path(name: string, offload: Offload, options: CallOptions): string {
+  const query = new URLSearchParams(offload === undefined ? {} : { offload });
   if (options.export !== undefined) query.set('export', options.export);
   if (options.version !== undefined) query.set('version', String(options.version));
   for (const [limit, value] of Object.entries(options.limits ?? {})) {

@@ -155,6 +155,23 @@ for (const [where, submit] of [
   });
 }
 
+test('a rule in the manifest holds for calls of the package, unless the caller says a place', async () => {
+  await node.deploy('ruled', await guest('fib'), 'application/wasm', { offload: 'args[0] > 32' });
+  const placed = async (n, options) => (await here.callWithReport('ruled', [n], options)).placement;
+  assert.equal(await placed(20), 'here; reason=rule');
+  assert.equal(await placed(33), 'here; reason=no_upstream');
+  assert.equal(await placed(20, { place: 'auto' }), 'here; reason=no_upstream');
+  // Slow enough for a page to try it itself, were it not the node's to decide.
+  const code = 'export default (ms) => { const end = Date.now() + ms; while (Date.now() < end); return ms; }';
+  await node.deploy('kept', code, 'text/javascript', { offload: '0' });
+  const places = await page.evaluate(async () => {
+    const places = [];
+    for (let call = 0; call < 8; call++) places.push((await window.node.callWithReport('kept', [10])).placement);
+    return places;
+  });
+  assert.deepEqual(places, Array.from({ length: 8 }, () => 'here; reason=asked'));
+});
+
 test('hundreds of tasks are waited for over a few connections', async () => {
   const values = await page.evaluate(async () => {
     const handles = await Promise.all(Array.from({ length: 200 }, (_, n) =>
