@@ -5,6 +5,7 @@ pub mod article;
 pub mod crash;
 pub mod hostile;
 pub mod random;
+pub mod seen;
 pub mod worker;
 
 use std::path::{Path, PathBuf};

@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use reqwest::{Method, Response};
+use runabout_tests::seen::{metric, reachable, until};
 use runabout_tests::{Node, guest, json_of};
 use serde_json::{Value, json};
 
 const JS: &str = "text/javascript";
 /// Runs for as many milliseconds as it is told, on the processor.
 const SPIN: &str = "export default (ms) => { const end = Date.now() + ms; let n = 0; while (Date.now() < end) n++; return 'done' }";
-const SOME_MS: Duration = Duration::from_millis(20);
 
 async fn far() -> Node {
     Node::start(&["--name", "far"]).await
@@ -35,29 +35,6 @@ fn ran_on(response: &Response) -> String {
 
 fn placement(response: &Response) -> String {
     header(response, "runabout-placement")
-}
-
-/// The sum of a metric over all its labels that hold `labels`.
-async fn metric(node: &Node, name: &str, labels: &str) -> f64 {
-    let page = node.get("/metrics").await.text().await.expect("is text");
-    let lines = page.lines().filter(|line| line.starts_with(name) && line.contains(labels));
-    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
-}
-
-/// Waits until a node tells what is waited for, without a bound on how it comes about.
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !holds().await {
-        assert!(Instant::now() < deadline, "{what} did not come about");
-        tokio::time::sleep(SOME_MS).await;
-    }
-}
-
-async fn reachable(node: &Node, is_reachable: bool) {
-    until("the upstream's state", async || {
-        json_of(node.get("/v1/placement").await).await["upstream"]["reachable"] == is_reachable
-    })
-    .await;
 }
 
 async fn deploy_impure(node: &Node, name: &str, code: &str) {
@@ -275,6 +252,29 @@ async fn limits_are_the_upstreams_own_above_its_maximum() {
     assert_eq!((answer.status().as_u16(), ran_on(&answer)), (200, "near".to_owned()));
     let answer = call(&near, "spin/call?timeout_ms=2000", json!([700])).await;
     assert_eq!(placement(&answer), "here; reason=upstream_limits");
+}
+
+#[tokio::test]
+async fn an_upstream_without_memory_to_spare_does_not_answer_for_a_pure_call() {
+    let far = Node::start(&["--name", "far", "--memory-total", "64MiB"]).await;
+    let near = in_front_of(&far, "near").await;
+    let code = "export default (mib) => { const kept = []; \
+                for (let n = 0; n < mib; n++) kept.push(new Uint8Array(1 << 20).fill(1)); \
+                return kept.length }";
+    near.deploy("large", JS, code).await;
+    deploy_impure(&near, "once", code).await;
+    let answer = call(&near, "large/call?offload=1", json!([90])).await;
+    assert_eq!((answer.status().as_u16(), ran_on(&answer)), (200, "near".to_owned()));
+    assert_eq!(placement(&answer), "here; reason=upstream_memory");
+    assert_eq!(answer.text().await.expect("is text"), "90");
+    // It has run there, and may not run again.
+    let answer = call(&near, "once/call?offload=1", json!([90])).await;
+    assert_eq!((answer.status().as_u16(), ran_on(&answer)), (422, "far".to_owned()));
+    let problem = json_of(answer).await;
+    assert_eq!(problem["outcome"]["scope"], "node", "{problem}");
+    // What is too much for its own limit is its answer, wherever it runs.
+    let answer = call(&near, "large/call?offload=1&memory_bytes=16777216", json!([90])).await;
+    assert_eq!((answer.status().as_u16(), ran_on(&answer)), (422, "far".to_owned()));
 }
 
 #[tokio::test]

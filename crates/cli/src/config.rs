@@ -95,7 +95,7 @@ pub struct Wishes {
     #[arg(long, value_name = "TIME", env = "RUNABOUT_STALLED_AFTER", value_parser = units::milliseconds)]
     #[serde(default, deserialize_with = "milliseconds")]
     pub stalled_after: Option<u64>,
-    /// A node that calls may be handed to: http://far.example:7878
+    /// A node that work may be handed to: http://far.example:7878
     #[arg(long, value_name = "URL", env = "RUNABOUT_UPSTREAM")]
     pub upstream: Option<String>,
     /// A file that holds the token which that node wants

@@ -48,7 +48,7 @@ fn key(n: u8) -> Key {
 }
 
 fn question(key: &Key, class: Class) -> Question<'_> {
-    Question { key, class, is_pure: true, sent_bytes: 100 }
+    Question { key, class, is_pure: true, sent_bytes: 100, artifact_bytes: 0 }
 }
 
 fn end(placement: &mut Placement, now: Duration, what: (&Key, Class)) {

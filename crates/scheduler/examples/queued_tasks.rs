@@ -5,6 +5,7 @@ use std::error::Error;
 use std::time::Instant;
 
 use runabout_protocol::{Json, Language, Outcome, Returned, TaskId, Trust, Usage, WorkerId};
+use runabout_scheduler::placement::Side;
 use runabout_scheduler::{
     Capabilities, Effect, Event, Lease, Moment, Needs, Offer, Rules, Scheduler, Share, Step,
     Submission,
@@ -40,7 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// Lets a worker with one slot run them one after the other.
 fn run_all(scheduler: &mut Scheduler) -> u64 {
     let worker = WorkerId(Uuid::from_u128(1));
-    let offer = Offer { capabilities: Capabilities::all(), trust: Trust::Node };
+    let offer = Offer { capabilities: Capabilities::all(), trust: Trust::Node, side: Side::Here };
     let mut step = scheduler.step(NOW, Event::WorkerJoined { worker, slots: 1, offer });
     let mut ended = 0;
     while let Some(lease) = begun_in(&step) {

@@ -102,10 +102,28 @@ pub enum Event {
         /// What it used.
         usage: Usage,
     },
+    /// A worker gives an attempt back that came to no end there.
+    Declined {
+        /// Which.
+        lease: Lease,
+        /// Why.
+        why: Decline,
+    },
     /// The node stops: nothing more is begun, what runs is put back.
     Stop,
     /// Time has passed.
     Tick,
+}
+
+/// Why a worker gives an attempt back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decline {
+    /// It has not begun, and may be given to the same worker later.
+    NotNow,
+    /// It has not begun, and the upstream would never take it.
+    Unfit,
+    /// It had begun, and the worker ended it for reasons of its own.
+    Interrupted,
 }
 
 /// A fact to make durable, before any effect of the same step is performed.

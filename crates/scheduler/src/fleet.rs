@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use runabout_protocol::{Attempt, TaskId, WorkerId};
 
-use crate::{Lease, Moment, Needs, Offer};
+use crate::placement::Side;
+use crate::{Lease, Moment, Needs, Offer, Sides};
 
 /// How far a run has come, as far as its worker has said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,11 @@ impl Worker {
     fn has_room(&self) -> bool {
         !self.is_leaving && self.runs.len() < self.slots as usize
     }
+
+    /// Whether it is an upstream to wait for, be it busy.
+    fn is_upstream(&self) -> bool {
+        !self.is_leaving && self.offer.side == Side::Upstream
+    }
 }
 
 /// Fewest busy slots first, then the one whose last turn is longest ago.
@@ -53,12 +59,15 @@ pub(crate) struct Fleet {
     /// The workers with a free slot, by what they offer. Few offers differ, so going through them
     /// costs little.
     free: BTreeMap<Offer, BTreeSet<Rank>>,
+    /// Of the workers, those that are an upstream to wait for.
+    upstreams: usize,
     turns: u64,
 }
 
 impl Fleet {
     pub(crate) fn join(&mut self, id: WorkerId, slots: u32, offer: Offer) {
         let worker = Worker { slots, offer, is_leaving: false, runs: BTreeMap::new(), turn: 0 };
+        self.upstreams += usize::from(worker.is_upstream());
         self.workers.insert(id, worker);
         self.list(id);
     }
@@ -69,7 +78,12 @@ impl Fleet {
 
     /// Gives a worker nothing more.
     pub(crate) fn retire(&mut self, id: WorkerId) {
-        self.change(id, |worker| worker.is_leaving = true);
+        let was_upstream = self.change(id, |worker| {
+            let was_upstream = worker.is_upstream();
+            worker.is_leaving = true;
+            was_upstream
+        });
+        self.upstreams -= usize::from(was_upstream == Some(true));
     }
 
     pub(crate) fn is_leaving(&self, id: WorkerId) -> bool {
@@ -79,16 +93,25 @@ impl Fleet {
     /// Forgets a worker and returns what it was running.
     pub(crate) fn leave(&mut self, id: WorkerId) -> Vec<(Lease, Run)> {
         self.unlist(id);
-        let runs = self.workers.remove(&id).map(|worker| worker.runs).unwrap_or_default();
-        runs.into_iter()
-            .map(|((task, attempt), run)| (Lease { worker: id, task, attempt }, run))
-            .collect()
+        let Some(worker) = self.workers.remove(&id) else { return Vec::new() };
+        self.upstreams -= usize::from(worker.is_upstream());
+        let lease = |(task, attempt)| Lease { worker: id, task, attempt };
+        worker.runs.into_iter().map(|(key, run)| (lease(key), run)).collect()
     }
 
-    /// The worker to give the next run with these needs to.
+    /// The worker to give the next run with these needs to: the upstream only if nobody here has a
+    /// free slot, unless it is asked for.
     pub(crate) fn choose(&self, needs: Needs) -> Option<WorkerId> {
-        let free = self.free.iter().filter(|(offer, _)| offer.meets(needs));
-        free.filter_map(|(_, ranks)| ranks.first()).min().map(|(.., id)| *id)
+        let is_for_upstream = needs.sides == Sides::Upstream && self.upstreams > 0;
+        let suits =
+            |offer: &Offer| offer.meets(needs) && !(is_for_upstream && offer.side == Side::Here);
+        let free = self.free.iter().filter(|(offer, _)| suits(offer));
+        let first = free.filter_map(|(offer, ranks)| Some((offer.side, ranks.first()?))).min();
+        first.map(|(_, (.., id))| *id)
+    }
+
+    pub(crate) fn side_of(&self, id: WorkerId) -> Side {
+        self.workers.get(&id).map(|worker| worker.offer.side).unwrap_or_default()
     }
 
     pub(crate) fn begin(&mut self, lease: Lease, run: Run) {

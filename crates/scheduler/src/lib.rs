@@ -15,8 +15,8 @@ mod rules;
 mod scheduler;
 mod timers;
 
-pub use event::{Effect, Event, Lease, Restored, Share, Step, Submission, Write};
+pub use event::{Decline, Effect, Event, Lease, Restored, Share, Step, Submission, Write};
 pub use moment::Moment;
-pub use needs::{Capabilities, Needs, Offer};
+pub use needs::{Capabilities, Needs, Offer, Sides};
 pub use rules::Rules;
 pub use scheduler::Scheduler;

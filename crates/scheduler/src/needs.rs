@@ -2,6 +2,8 @@
 
 use runabout_protocol::{Capability, Language, Trust};
 
+use crate::placement::Side;
+
 /// What a task asks of the worker that runs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Needs {
@@ -9,6 +11,21 @@ pub struct Needs {
     pub capability: Capability,
     /// Only a worker that is trusted that far, and no further; any worker if left out.
     pub only: Option<Trust>,
+    /// Whether it may be handed upstream.
+    pub sides: Sides,
+}
+
+/// On which sides of the node a task may run. Either way it goes upstream only when the upstream is
+/// one of the workers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Sides {
+    /// On both; upstream if there is no free slot here.
+    #[default]
+    Both,
+    /// Here.
+    Here,
+    /// Upstream for as long as the upstream is there, be it busy, and here while it is not.
+    Upstream,
 }
 
 impl Needs {
@@ -19,7 +36,7 @@ impl Needs {
             Language::Wasm => Capability::Wasm,
             Language::Wasi => Capability::Wasi,
         };
-        Self { capability, only: None }
+        Self { capability, only: None, sides: Sides::default() }
     }
 }
 
@@ -30,6 +47,8 @@ pub struct Offer {
     pub capabilities: Capabilities,
     /// How far its word is to be believed.
     pub trust: Trust,
+    /// Whether it is the upstream.
+    pub side: Side,
 }
 
 impl Offer {
@@ -37,6 +56,7 @@ impl Offer {
     pub fn meets(self, needs: Needs) -> bool {
         self.capabilities.contains(needs.capability)
             && needs.only.is_none_or(|only| only == self.trust)
+            && (self.side == Side::Here || needs.sides != Sides::Here)
     }
 }
 

@@ -14,6 +14,8 @@ pub struct Rules {
     pub hand_backs_max: u32,
     /// How long after `run` a worker must have said `started`.
     pub start_within_ms: u64,
+    /// The same upstream, where the artifact may have to be sent first.
+    pub start_upstream_within_ms: u64,
     /// How long after its own timeout an attempt may still report by itself.
     pub deadline_grace_ms: u64,
     /// How long a worker may take to end an attempt it was told to cancel.
@@ -32,6 +34,7 @@ impl Default for Rules {
             lost_max: 5,
             hand_backs_max: 20,
             start_within_ms: 10_000,
+            start_upstream_within_ms: 90_000,
             deadline_grace_ms: 5_000,
             stop_within_ms: 5_000,
             retry_first_ms: 1_000,

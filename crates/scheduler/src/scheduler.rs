@@ -6,9 +6,12 @@ use runabout_protocol::{Attempt, Outcome, TaskId, TaskState, Usage, WorkerId};
 
 use crate::backoff;
 use crate::fleet::{Fleet, Phase, Run};
+use crate::placement::Side;
 use crate::queue::{Place, Queue};
 use crate::timers::{Alarm, Timers};
-use crate::{Effect, Event, Lease, Moment, Needs, Restored, Rules, Step, Submission, Write};
+use crate::{
+    Decline, Effect, Event, Lease, Moment, Needs, Restored, Rules, Sides, Step, Submission, Write,
+};
 
 /// Every unfinished task and every worker. Each step costs at most the logarithm of their number.
 #[derive(Debug)]
@@ -150,6 +153,7 @@ impl Scheduler {
             Event::Finished { lease, outcome, usage } => {
                 self.finished(lease, outcome, usage, turn);
             }
+            Event::Declined { lease, why } => self.declined(lease, why, turn),
             Event::Stop => self.stop(turn),
             Event::Tick => {}
         }
@@ -257,6 +261,22 @@ impl Scheduler {
                 turn.end_attempt(lease.task, lease.attempt, Some(outcome), Some(usage));
                 self.attempt_failed(lease.task, entry, turn);
             }
+        }
+    }
+
+    /// What has not begun is no mark against the task, however often that happens.
+    fn declined(&mut self, lease: Lease, why: Decline, turn: &mut Turn) {
+        let current = self.is_current(lease);
+        self.end_run(lease);
+        let Some(mut entry) = current.then(|| self.remove(lease.task)).flatten() else { return };
+        match why {
+            Decline::NotNow => self.put_back(lease, entry, turn),
+            Decline::Unfit => {
+                entry.needs.sides = Sides::Here;
+                self.put_back(lease, entry, turn);
+            }
+            Decline::Interrupted if self.stopping => self.put_back(lease, entry, turn),
+            Decline::Interrupted => self.hand_back(lease, entry, turn),
         }
     }
 
@@ -376,7 +396,11 @@ impl Scheduler {
         self.queued_bytes -= entry.bytes;
 
         let lease = Lease { worker, task, attempt: entry.attempt };
-        let overdue_at = turn.now.after_ms(self.rules.start_within_ms);
+        let within_ms = match self.fleet.side_of(worker) {
+            Side::Here => self.rules.start_within_ms,
+            Side::Upstream => self.rules.start_upstream_within_ms,
+        };
+        let overdue_at = turn.now.after_ms(within_ms);
         self.fleet.begin(lease, Run { phase: Phase::Sent, overdue_at });
         self.timers.set(overdue_at, Alarm::Overdue(lease));
         let ready_at = entry.ready_at;

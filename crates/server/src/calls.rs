@@ -40,6 +40,11 @@ impl Gate {
         (running, self.waiting.load(Ordering::Relaxed) as usize)
     }
 
+    /// A turn, if there is one at once.
+    pub fn try_enter(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.turns).try_acquire_owned().ok()
+    }
+
     /// Waits for a turn; the call runs until the permit is dropped.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ mod events;
 mod extract;
 mod front;
 mod guards;
+mod handed;
 mod idempotency;
 mod identity;
 mod janitor;
@@ -75,7 +76,7 @@ use janitor::Janitor;
 use listen::Door;
 use threads::Threads;
 use tls::Tls;
-use upstream::{Upstream, keep_probing};
+use upstream::{Upstream, keep_probing, keep_working};
 use workers::Workers;
 
 /// The version of the program.
@@ -256,8 +257,8 @@ pub async fn serve(
     let documents = node.app.documents.clone();
     spawn_blocking(move || documents.close()).await?;
     node.upkeep.abort();
-    if let Some(probing) = node.probing {
-        probing.abort();
+    for task in node.upstream_tasks {
+        task.abort();
     }
     let threads = threads.map_err(Error::Listen)?;
     // After the sessions, which live on them; joined where waiting for them holds nobody up.
@@ -272,8 +273,8 @@ struct Started {
     engine_task: engine::EngineTask,
     schedules_task: schedules::SchedulesTask,
     upkeep: JoinHandle<()>,
-    /// What looks after the upstream, if there is one.
-    probing: Option<JoinHandle<()>>,
+    /// What looks after the upstream, if there is one, and what hands it tasks.
+    upstream_tasks: Vec<JoinHandle<()>>,
     janitor: JoinHandle<()>,
 }
 
@@ -302,8 +303,9 @@ async fn start(settings: Settings, listen: SocketAddr) -> Result<Started, Error>
     let functions = Functions::load(store.clone(), sandbox.maximum()).await?;
     let endpoints = Endpoints::load(store.clone(), endpoints).await?;
     endpoints.warn_of_missing(&functions).await;
-    let (engine, engine_task) =
-        engine::start(config, Arc::new(store.clone()), sandbox.clone()).await?;
+    let newcomer = upstream.as_ref().map(|upstream| upstream.newcomer());
+    let (engine, engine_task, link) =
+        engine::start(config, Arc::new(store.clone()), sandbox.clone(), newcomer).await?;
     let node = Node { id, name, name_header, processors: cores() };
     let events = Arc::clone(engine.events());
     let janitor = Janitor::new(store.clone(), Arc::clone(&events), settings.keep, compiled);
@@ -325,9 +327,13 @@ async fn start(settings: Settings, listen: SocketAddr) -> Result<Started, Error>
     let schedules_task = schedules::start(app.clone(), inbox).await?;
     let front = Front::new(guards, routes::router(app.clone()));
     let upkeep = tokio::spawn(upkeep(app.clone()));
-    let probing = app.upstream.clone().map(|upstream| tokio::spawn(keep_probing(upstream)));
+    let mut upstream_tasks = Vec::new();
+    if let (Some(upstream), Some(link)) = (app.upstream.clone(), link) {
+        upstream_tasks.push(tokio::spawn(keep_probing(Arc::clone(&upstream))));
+        upstream_tasks.push(tokio::spawn(keep_working(app.clone(), upstream, link)));
+    }
     let janitor = tokio::spawn(janitor.run());
-    Ok(Started { app, front, engine_task, schedules_task, upkeep, probing, janitor })
+    Ok(Started { app, front, engine_task, schedules_task, upkeep, upstream_tasks, janitor })
 }
 
 fn token(settings: &Settings, listen: SocketAddr) -> Result<Option<Token>, Error> {

@@ -147,7 +147,11 @@ async fn decide(app: &App, work: Work, request: TaskRequest) -> Result<NewTask, 
             (Some(deployed.label()), deployed.artifact(), None, limits, manifest)
         }
     };
-    let surroundings = surroundings(app, (request.place, wished), manifest, artifact.language)?;
+    let place = request.place.or_else(|| match &work {
+        Work::Deployed(deployed) => ruled(app, deployed, &args),
+        Work::Bare { .. } => None,
+    });
+    let surroundings = surroundings(app, (place, wished), manifest, artifact.language)?;
     let export = request.export.or_else(|| manifest.export.clone());
     let program = match &bytes {
         Some((bytes, _)) => app.prepare(artifact, bytes.clone()).await?,
@@ -228,6 +232,14 @@ fn time(text: &str) -> Result<jiff::Timestamp, Problem> {
 
 fn bare_limits(wished: LimitsRequest, maximum: Limits) -> Result<Limits, Problem> {
     wished.resolve(maximum).map_err(|above| Problem::above_maximum(&above, "limits."))
+}
+
+/// Where the manifest's `offload` wants a task that does not say itself. Without an upstream there is
+/// nothing to decide.
+fn ruled(app: &App, deployed: &Deployed, args: &Arguments) -> Option<Place> {
+    app.upstream.as_ref()?;
+    deployed.version.manifest.offload.as_ref()?;
+    Some(deployed.wanted(args).place)
 }
 
 /// Where a task's attempts may run, and in what. A task for a tab waits until there is one; one for

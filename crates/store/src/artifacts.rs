@@ -92,6 +92,27 @@ impl Store {
         self.read(move |db| meta(db, digest)).await
     }
 
+    /// How many bytes an artifact has.
+    ///
+    /// # Errors
+    /// [`Error::Failed`].
+    pub async fn artifact_bytes(&self, digest: Digest) -> Result<Option<u64>, Error> {
+        let found = self.read(move |db| {
+            let sql = "SELECT length(bytes) FROM artifacts WHERE digest = ?1";
+            let row = |row: &Row<'_>| row.get::<_, Option<i64>>(0);
+            db.prepare_cached(sql)?.query_row([digest.0], row).optional()
+        });
+        match found.await? {
+            Some(None) => {
+                let files = self.files().clone();
+                let work = move || files.size(digest);
+                blocking(&format!("look at the artifact {digest}"), work).await.map(Some)
+            }
+            Some(Some(bytes)) => Ok(u64::try_from(bytes).ok()),
+            None => Ok(None),
+        }
+    }
+
     async fn write_file(&self, digest: Digest, bytes: Bytes) -> Result<(), Error> {
         let files = self.files().clone();
         let work = move || files.write(digest, &bytes);

@@ -25,6 +25,10 @@ impl Files {
         fs::read(self.path(digest)).map(Bytes::from)
     }
 
+    pub(crate) fn size(&self, digest: Digest) -> io::Result<u64> {
+        fs::metadata(self.path(digest)).map(|found| found.len())
+    }
+
     /// When this returns, the file is on the disk as a whole; a crash before leaves no file of
     /// that name.
     pub(crate) fn write(&self, digest: Digest, bytes: &[u8]) -> io::Result<()> {

@@ -94,6 +94,17 @@ pub async fn serve<N: Node>(
     }
 }
 
+/// Runs one attempt and tells all of it. Dropping the future ends the run untold.
+pub async fn serve_one<N: Node>(
+    node: Arc<N>,
+    sandbox: Sandbox,
+    run: Run,
+    cancel: CancellationToken,
+) {
+    let span = attempt_span(&run);
+    Arc::new(Hand { node, sandbox }).attempt(run, cancel).instrument(span).await;
+}
+
 /// One session.
 struct Hand<N> {
     node: Arc<N>,

@@ -34,8 +34,10 @@ pub struct Question<'a> {
     pub class: Class,
     /// Whether it may run twice.
     pub is_pure: bool,
-    /// Bytes to send: the arguments, and the artifact where the upstream does not have it.
+    /// Bytes of the arguments.
     pub sent_bytes: u64,
+    /// Bytes of the artifact, where the upstream is not known to have it; otherwise 0.
+    pub artifact_bytes: u64,
 }
 
 /// What was decided.
@@ -88,8 +90,10 @@ struct Prospect {
     /// When it is expected to have finished, in milliseconds from now.
     here_ms: f64,
     upstream_ms: f64,
-    /// The way there and back.
+    /// The way there and back, with the artifact if that has to be sent first.
     transfer_ms: f64,
+    /// The same once the upstream has it.
+    later_ms: f64,
 }
 
 impl Placement {
@@ -106,7 +110,8 @@ impl Placement {
             function.entry(question.class, turns).reply_bytes.mean().unwrap_or_default();
         #[expect(clippy::cast_precision_loss, reason = "no call has 2^53 bytes")]
         let bytes = question.sent_bytes as f64 + reply_bytes;
-        let transfer_ms = self.network.transfer_ms(bytes);
+        let later_ms = self.network.transfer_ms(bytes);
+        let transfer_ms = later_ms + self.network.artifact_ms(question.artifact_bytes);
         let plan = match forecasts {
             None => self.learn_first(now, question, transfer_ms),
             Some((here, upstream)) => {
@@ -116,6 +121,7 @@ impl Placement {
                     here,
                     upstream,
                     transfer_ms,
+                    later_ms,
                 };
                 self.compare(now, question, &prospect)
             }
@@ -159,7 +165,9 @@ impl Placement {
         let entry = function.entry(question.class, turns);
         entry.unseen_here = entry.unseen_here.saturating_add(1);
         entry.unseen_upstream = entry.unseen_upstream.saturating_add(1);
-        let is_worthwhile = prospect.here.run_ms() >= prospect.transfer_ms * WORTHWHILE;
+        // The artifact is sent once, and nobody waits for that where the call runs here as well.
+        let way_ms = if question.is_pure { prospect.later_ms } else { prospect.transfer_ms };
+        let is_worthwhile = prospect.here.run_ms() >= way_ms * WORTHWHILE;
         if !is_worthwhile || prospect.here.basis != Basis::Measured {
             return false;
         }

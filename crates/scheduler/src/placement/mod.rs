@@ -40,9 +40,10 @@ const FUNCTIONS_MAX: usize = 256;
 const CHANGES_PAUSE: Duration = Duration::from_secs(1);
 
 /// Where a run may run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Side {
     /// On this node.
+    #[default]
     Here,
     /// On the node behind it.
     Upstream,

@@ -6,6 +6,9 @@ use super::estimate::Estimate;
 const SMALL_BYTES_MAX: f64 = 32.0 * 1024.0;
 /// A round trip of which nothing is known yet.
 const ROUND_TRIP_MS: f64 = 1.0;
+/// Exchanges that an artifact takes beside the call itself: the call that finds it missing, and its
+/// own.
+const ARTIFACT_EXCHANGES: f64 = 2.0;
 /// A byte of which nothing is known yet: 100 MB/s.
 const BYTE_MS: f64 = 1.0 / 100_000.0;
 
@@ -28,6 +31,15 @@ impl Network {
     /// What it takes to hand over and take back so many bytes.
     pub(super) fn transfer_ms(&self, bytes: f64) -> f64 {
         self.round_trip_ms() + bytes * self.byte_ms()
+    }
+
+    /// What it takes to send an artifact first: asking for it is an exchange of its own.
+    #[expect(clippy::cast_precision_loss, reason = "no artifact has 2^53 bytes")]
+    pub(super) fn artifact_ms(&self, bytes: u64) -> f64 {
+        if bytes == 0 {
+            return 0.0;
+        }
+        self.round_trip_ms() * ARTIFACT_EXCHANGES + bytes as f64 * self.byte_ms()
     }
 
     /// Learns from an exchange of so many bytes that took this long beside the work itself.

@@ -30,6 +30,7 @@ impl Caller {
                     class: call.class,
                     is_pure: call.is_pure,
                     sent_bytes: call.bytes,
+                    artifact_bytes: 0,
                 },
             ),
         }

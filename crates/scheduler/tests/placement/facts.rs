@@ -29,8 +29,13 @@ impl Desk {
     }
 
     fn ask(&mut self, is_pure: bool) -> Plan {
-        let key = key(1);
-        let question = Question { key: &key, class: self.class, is_pure, sent_bytes: 4 };
+        self.ask_with(is_pure, 0)
+    }
+
+    /// Asks where the upstream needs an artifact of that size first.
+    fn ask_with(&mut self, is_pure: bool, artifact_bytes: u64) -> Plan {
+        let (key, class) = (key(1), self.class);
+        let question = Question { key: &key, class, is_pure, sent_bytes: 4, artifact_bytes };
         self.placement.decide(self.now, &question)
     }
 
@@ -82,6 +87,24 @@ fn the_side_that_is_expected_to_finish_first_is_chosen() {
     }
     let plan = desk.ask(true);
     assert_eq!((plan.first, plan.reason), (Side::Here, Reason::Faster));
+}
+
+#[test]
+fn an_artifact_that_has_to_be_sent_first_counts_for_the_way() {
+    const LARGE: u64 = 32 << 20;
+    let mut desk = Desk::new();
+    let alone = desk.ask_with(true, 0).other_after;
+    // 100 MB/s until better is known.
+    let after = desk.ask_with(true, LARGE).other_after;
+    assert!(after > alone && after > Some(ms(300)), "{alone:?}, {after:?}");
+    for _ in 0..3 {
+        desk.ask(false);
+        desk.here(80);
+        desk.upstream(20);
+    }
+    assert_eq!(desk.ask_with(false, 0).first, Side::Upstream);
+    assert_eq!(desk.ask_with(false, 1 << 10).first, Side::Upstream);
+    assert_eq!(desk.ask_with(false, LARGE).first, Side::Here);
 }
 
 #[test]
@@ -146,7 +169,9 @@ fn memory_is_bounded_however_many_functions_are_called() {
         let mut digest = [0; 32];
         digest[..4].copy_from_slice(&n.to_le_bytes());
         let key = Key { digest: Digest(digest), export: None };
-        let question = Question { key: &key, class: desk.class, is_pure: true, sent_bytes: 4 };
+        let class = desk.class;
+        let question =
+            Question { key: &key, class, is_pure: true, sent_bytes: 4, artifact_bytes: 0 };
         desk.placement.decide(desk.now, &question);
     }
     assert_eq!(desk.placement.learned(usize::MAX).functions.len(), 256);

@@ -1,12 +1,13 @@
 //! What the scheduler promises, one promise a test.
 
 use crate::world::{
-    TIMEOUT_MS, World, ends, everything, lease, returned, runs, submission, task, timed_out, worker,
+    TIMEOUT_MS, World, ends, everything, lease, returned, runs, submission, task, timed_out,
+    upstream, worker,
 };
 use runabout_protocol::{Attempt, Capability, Language, Outcome, TaskState, Trust};
 use runabout_scheduler::{
-    Capabilities, Effect, Event, Moment, Needs, Offer, Restored, Rules, Share, Step, Submission,
-    Write,
+    Capabilities, Decline, Effect, Event, Moment, Needs, Offer, Restored, Rules, Share, Sides,
+    Step, Submission, Write,
 };
 
 #[test]
@@ -172,7 +173,7 @@ fn the_least_busy_worker_gets_the_task_and_equals_take_turns() {
 fn a_task_nobody_can_run_holds_up_no_other() {
     let mut world = World::new(Rules::default());
     let capabilities = Capabilities::of(&[Capability::Wasm]);
-    let offer = Offer { capabilities, trust: Trust::Joined };
+    let offer = Offer { capabilities, ..everything(Trust::Joined) };
     world.step(Event::WorkerJoined { worker: worker(1), slots: 1, offer });
     assert_eq!(runs(&world.submit(1)), []);
     let wasm = Submission { needs: Needs::of(Language::Wasm), ..submission(2) };
@@ -196,13 +197,85 @@ fn a_task_goes_only_where_it_may() {
     assert_eq!(runs(&world.submit(4)), [lease(2, 4, 1)], "and takes what may go anywhere");
 }
 
+fn sides(n: u128, sides: Sides) -> Event {
+    let needs = Needs { sides, ..Needs::of(Language::Js) };
+    Event::Submit(vec![Submission { needs, ..submission(n) }])
+}
+
+#[test]
+fn the_upstream_is_given_what_no_slot_here_is_free_for() {
+    let mut world = World::new(Rules::default());
+    world.step(Event::WorkerJoined { worker: worker(1), slots: 2, offer: upstream() });
+    world.join(2, 1);
+    let order: Vec<_> = (1..=4).flat_map(|n| runs(&world.submit(n))).collect();
+    assert_eq!(order, [lease(2, 1, 1), lease(1, 2, 1), lease(1, 3, 1)]);
+    assert_eq!(runs(&world.finish(lease(2, 1, 1), returned())), [lease(2, 4, 1)]);
+    assert_eq!(runs(&world.step(sides(5, Sides::Here))), []);
+    assert_eq!(runs(&world.finish(lease(1, 2, 1), returned())), [], "it is not to leave");
+}
+
+#[test]
+fn what_is_asked_to_go_upstream_waits_for_it_and_runs_here_when_it_is_gone() {
+    let mut world = World::new(Rules::default());
+    world.join(1, 2);
+    world.step(Event::WorkerJoined { worker: worker(2), slots: 1, offer: upstream() });
+    assert_eq!(runs(&world.step(sides(1, Sides::Upstream))), [lease(2, 1, 1)]);
+    assert_eq!(runs(&world.step(sides(2, Sides::Upstream))), [], "it is busy");
+    assert_eq!(runs(&world.step(Event::WorkerLeaves(worker(2)))), [lease(1, 2, 1)]);
+    assert_eq!(runs(&world.step(sides(3, Sides::Upstream))), [lease(1, 3, 1)]);
+    world.step(Event::WorkerLost(worker(2)));
+    assert_eq!(runs(&world.finish(lease(1, 2, 1), returned())), [lease(1, 1, 2)]);
+}
+
+#[test]
+fn what_the_upstream_does_not_take_goes_back_without_a_mark() {
+    let mut world = World::new(Rules::default());
+    let joins = |n, slots| Event::WorkerJoined { worker: worker(n), slots, offer: upstream() };
+    world.step(joins(1, 1));
+    world.step(sides(1, Sides::Upstream));
+    let declines = |attempt, why| Event::Declined { lease: lease(1, 1, attempt), why };
+    for attempt in 1..100 {
+        let step = world.step(declines(attempt, Decline::NotNow));
+        assert_eq!(runs(&step), [lease(1, 1, attempt + 1)]);
+        let is_marked = |write: &Write| matches!(write, Write::TaskQueued { lost, failures, .. } if lost + failures > 0);
+        assert!(!step.writes.iter().any(is_marked));
+    }
+    assert_eq!(runs(&world.step(declines(100, Decline::Unfit))), [], "never there again");
+    assert_eq!(runs(&world.join(2, 1)), [lease(2, 1, 101)]);
+}
+
+#[test]
+fn a_task_that_the_upstream_keeps_interrupting_is_given_up() {
+    let mut world = World::new(Rules::default());
+    world.step(Event::WorkerJoined { worker: worker(1), slots: 1, offer: upstream() });
+    world.submit(1);
+    let rules = Rules::default();
+    let bound = rules.hand_backs_max + rules.lost_max;
+    let mut ended = Vec::new();
+    for attempt in 1..=bound {
+        let why = Decline::Interrupted;
+        ended = ends(&world.step(Event::Declined { lease: lease(1, 1, attempt), why }));
+        assert_eq!(ended.is_empty(), attempt < bound, "{attempt}");
+    }
+    assert_eq!(ended, [(task(1), TaskState::Failed)]);
+}
+
+#[test]
+fn an_attempt_upstream_has_longer_to_begin() {
+    let mut world = World::new(Rules::default());
+    world.step(Event::WorkerJoined { worker: worker(1), slots: 1, offer: upstream() });
+    world.submit(1);
+    assert_eq!(world.wait_ms(89_999), Step::default());
+    assert_eq!(world.wait_ms(1).effects.first(), Some(&Effect::Stop(lease(1, 1, 1))));
+}
+
 #[test]
 fn javascript_under_exact_limits_goes_only_where_they_can_be_kept() {
     let mut world = World::new(Rules::default());
     let capabilities = Capabilities::of(&[Capability::Js, Capability::Wasm]);
-    let offer = Offer { capabilities, trust: Trust::Tab };
+    let offer = Offer { capabilities, ..everything(Trust::Tab) };
     world.step(Event::WorkerJoined { worker: worker(1), slots: 2, offer });
-    let exact = Needs { capability: Capability::Quickjs, only: None };
+    let exact = Needs { capability: Capability::Quickjs, ..Needs::of(Language::Js) };
     let exact = Submission { needs: exact, ..submission(1) };
     assert_eq!(runs(&world.step(Event::Submit(vec![exact]))), []);
     assert_eq!(runs(&world.submit(2)), [lease(1, 2, 1)]);

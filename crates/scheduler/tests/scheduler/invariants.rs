@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::world::{World, everything, returned, submission, task, timed_out, worker};
+use crate::world::{World, everything, returned, submission, task, timed_out, upstream, worker};
 use proptest::prelude::*;
 use runabout_protocol::{Attempt, Capability, Language, Outcome, TaskId, Trust, WorkerId};
+use runabout_scheduler::placement::Side;
 use runabout_scheduler::{
-    Capabilities, Effect, Event, Lease, Moment, Needs, Offer, Restored, Rules, Share, Step,
-    Submission, Write,
+    Capabilities, Decline, Effect, Event, Lease, Moment, Needs, Offer, Restored, Rules, Share,
+    Sides, Step, Submission, Write,
 };
 
 /// Something that may happen. Numbers pick among what is there at that moment.
@@ -38,6 +39,10 @@ pub enum Happening {
         which: usize,
         how: u8,
     },
+    Declined {
+        which: usize,
+        how: u8,
+    },
     /// A frame that fits nothing.
     Foreign {
         worker: u128,
@@ -50,7 +55,7 @@ pub enum Happening {
 fn happening() -> impl Strategy<Value = Happening> {
     use Happening::*;
     prop_oneof![
-        6 => (-1..2i32, 0..3u64, 0..5u8, 1..4u32, 0..3_000u64).prop_map(
+        6 => (-1..2i32, 0..3u64, 0..7u8, 1..4u32, 0..3_000u64).prop_map(
             |(priority, share, needs, max_attempts, later_ms)| Submit {
                 priority, share, needs, max_attempts, later_ms: later_ms.saturating_sub(2_000)
             }
@@ -58,12 +63,13 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => Just(Retract),
         1 => (0..40u128).prop_map(Cancel),
         1 => (0..40u128).prop_map(Delete),
-        2 => (0..4u32, 0..3u8).prop_map(|(slots, kind)| Join { slots, kind }),
+        2 => (0..4u32, 0..4u8).prop_map(|(slots, kind)| Join { slots, kind }),
         1 => (any::<usize>(), 0..4u32).prop_map(|(which, slots)| Resize { which, slots }),
         1 => any::<usize>().prop_map(Goodbye),
         1 => any::<usize>().prop_map(Leave),
         3 => any::<usize>().prop_map(Started),
         6 => (any::<usize>(), 0..5u8).prop_map(|(which, how)| Finished { which, how }),
+        2 => (any::<usize>(), 0..3u8).prop_map(|(which, how)| Declined { which, how }),
         1 => (0..9u128, 0..40u128, 0..4u32).prop_map(
             |(worker, task, attempt)| Foreign { worker, task, attempt }
         ),
@@ -193,7 +199,7 @@ impl Onlooker {
         assert!(offer.meets(first.needs), "{} cannot run there", lease.task);
         let others = self.ready.iter().filter(|task| **task != lease.task);
         for other in others.map(|task| &self.unfinished[task]) {
-            if !offer.meets(other.needs) || other.priority < first.priority {
+            if !self.could_run(offer, other.needs) || other.priority < first.priority {
                 continue;
             }
             assert_eq!(other.priority, first.priority, "{} has priority", other.task);
@@ -204,6 +210,17 @@ impl Onlooker {
                 assert!(taken <= others, "{} holds fewer slots", other.task);
             }
         }
+    }
+
+    /// What is to go upstream waits for the upstream while it is there.
+    fn could_run(&self, offer: Offer, needs: Needs) -> bool {
+        let waits_for = |(worker, (_, offer)): (&WorkerId, &(u32, Offer))| {
+            offer.side == Side::Upstream && !self.leaving.contains(worker)
+        };
+        let is_elsewhere = needs.sides == Sides::Upstream
+            && offer.side == Side::Here
+            && self.slots.iter().any(waits_for);
+        offer.meets(needs) && !is_elsewhere
     }
 
     /// How many of the same priority and share are under way.
@@ -278,6 +295,18 @@ impl Onlooker {
                 let outcome = [returned(), threw, timed_out(), cancelled, returned()];
                 finished(lease, outcome[usize::from(how)].clone())
             }
+            Happening::Declined { which, how } => {
+                let lease = *pick(self.held.iter(), which)?;
+                self.held.remove(&lease);
+                let why = [Decline::NotNow, Decline::Unfit, Decline::Interrupted];
+                let why = why[usize::from(how)];
+                let is_current = self.open.get(&lease.task) == Some(&lease.attempt);
+                if why == Decline::Unfit && is_current {
+                    let task = self.unfinished.get_mut(&lease.task).expect("unfinished");
+                    task.needs.sides = Sides::Here;
+                }
+                Event::Declined { lease, why }
+            }
             Happening::Foreign { worker: w, task: t, attempt } => {
                 let lease = Lease { worker: worker(w), task: task(t), attempt: Attempt(attempt) };
                 if self.held.contains(&lease) {
@@ -318,7 +347,7 @@ impl Onlooker {
 
     /// Good workers come, every attempt succeeds, and every task has its end.
     pub fn settle(&mut self, world: &mut World) {
-        for kind in [0, 2] {
+        for kind in [0, 2, 3] {
             let event = self.event(Happening::Join { slots: 3, kind }, world.now);
             self.step(world, event.expect("a worker"));
         }
@@ -347,8 +376,10 @@ impl Onlooker {
 fn needs_of(which: u8) -> Needs {
     let languages = [Language::Js, Language::Wasm, Language::Wasi];
     match which {
-        3 => Needs { capability: Capability::Quickjs, only: None },
+        3 => Needs { capability: Capability::Quickjs, ..Needs::of(Language::Js) },
         4 => Needs { only: Some(Trust::Tab), ..Needs::of(Language::Js) },
+        5 => Needs { sides: Sides::Here, ..Needs::of(Language::Js) },
+        6 => Needs { sides: Sides::Upstream, ..Needs::of(Language::Js) },
         which => Needs::of(languages[usize::from(which)]),
     }
 }
@@ -356,10 +387,13 @@ fn needs_of(which: u8) -> Needs {
 fn offer_of(kind: u8) -> Offer {
     match kind {
         0 => everything(Trust::Node),
-        1 => Offer { capabilities: Capabilities::of(&[Capability::Js]), trust: Trust::Joined },
+        1 => {
+            Offer { capabilities: Capabilities::of(&[Capability::Js]), ..everything(Trust::Joined) }
+        }
+        2 => upstream(),
         _ => {
             let tab = [Capability::Js, Capability::Wasm, Capability::Wasi];
-            Offer { capabilities: Capabilities::of(&tab), trust: Trust::Tab }
+            Offer { capabilities: Capabilities::of(&tab), ..everything(Trust::Tab) }
         }
     }
 }

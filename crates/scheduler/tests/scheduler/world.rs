@@ -4,6 +4,7 @@ use runabout_protocol::{
     Attempt, Json, Language, LimitKind, Outcome, Returned, TaskId, TaskState, Trust, Usage,
     WorkerId,
 };
+use runabout_scheduler::placement::Side;
 use runabout_scheduler::{
     Capabilities, Effect, Event, Lease, Moment, Needs, Offer, Rules, Scheduler, Share, Step,
     Submission, Write,
@@ -44,7 +45,12 @@ pub fn submission(n: u128) -> Submission {
 
 /// The offer of a worker that can run everything.
 pub fn everything(trust: Trust) -> Offer {
-    Offer { capabilities: Capabilities::all(), trust }
+    Offer { capabilities: Capabilities::all(), trust, side: Side::Here }
+}
+
+/// The offer of the node behind this one.
+pub fn upstream() -> Offer {
+    Offer { side: Side::Upstream, ..everything(Trust::Joined) }
 }
 
 pub fn returned() -> Outcome {

@@ -9,7 +9,7 @@ use runabout_protocol::{
     WorkerToServer, frame,
 };
 use runabout_scheduler::{
-    Effect, Event, Lease, Needs, Restored, Rules, Scheduler, Step, Submission,
+    Effect, Event, Lease, Needs, Restored, Rules, Scheduler, Sides, Step, Submission,
 };
 use runabout_store::{self as store, TaskStore, UnfinishedTask, Write};
 use tokio::sync::{mpsc, oneshot};
@@ -305,6 +305,15 @@ impl Driver {
                 self.measures.frame_ignored();
             }
         }
+        for (task, attempt, why) in report.declined {
+            let lease = Lease { worker, task, attempt };
+            if self.scheduler.is_held(lease) {
+                self.step(Event::Declined { lease, why });
+            }
+        }
+        if let Some(name) = report.name {
+            self.rename(worker, name);
+        }
         if let Some(farewell) = report.left {
             self.close(worker, farewell);
         }
@@ -351,7 +360,7 @@ impl Driver {
                 }
                 if let Some(session) = self.sessions.get_mut(lease.worker) {
                     session.completed += 1;
-                    usage.ran_on = Some(session.ran_on(lease.worker));
+                    usage.ran_on = Some(session.ran_on(lease.worker, usage.ran_on.take()));
                 }
                 self.step(Event::Finished { lease, outcome, usage });
             }
@@ -451,10 +460,11 @@ fn needs(language: Language, surroundings: Surroundings) -> Needs {
         (Language::Js, Some(JsEngine::Quickjs)) => Capability::Quickjs,
         _ => plain.capability,
     };
-    let only = match surroundings.place {
-        Place::Here => Some(Trust::Node),
-        Place::Tab => Some(Trust::Tab),
-        Place::Upstream | Place::Auto => None,
+    let (only, sides) = match surroundings.place {
+        Place::Here => (Some(Trust::Node), Sides::Here),
+        Place::Tab => (Some(Trust::Tab), Sides::Here),
+        Place::Upstream => (None, Sides::Upstream),
+        Place::Auto => (None, Sides::Both),
     };
-    Needs { capability, only }
+    Needs { capability, only, sides }
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use runabout_protocol::{ServerToWorker, WorkerId, WorkerToServer};
+use runabout_protocol::{Attempt, ServerToWorker, TaskId, WorkerId, WorkerToServer};
+use runabout_scheduler::Decline;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::sessions::{Farewell, Report, Ties};
@@ -77,6 +78,24 @@ impl Reports {
     /// has heard. Says whether anybody hears.
     pub async fn say(&self, frames: Vec<WorkerToServer>, room: OwnedSemaphorePermit) -> bool {
         let report = Report { _room: Some(room), ..Report::of(self.worker, frames) };
+        self.reports.send(report).await.is_ok()
+    }
+
+    /// Gives an attempt back, after what `frames` say. Says whether anybody hears.
+    pub async fn decline(
+        &self,
+        frames: Vec<WorkerToServer>,
+        (task, attempt): (TaskId, Attempt),
+        why: Decline,
+    ) -> bool {
+        let declined = vec![(task, attempt, why)];
+        let report = Report { declined, ..Report::of(self.worker, frames) };
+        self.reports.send(report).await.is_ok()
+    }
+
+    /// Says what the worker calls itself. Says whether anybody hears.
+    pub async fn rename(&self, name: String) -> bool {
+        let report = Report { name: Some(name), ..Report::of(self.worker, Vec::new()) };
         self.reports.send(report).await.is_ok()
     }
 

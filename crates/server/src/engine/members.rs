@@ -5,6 +5,7 @@ use std::sync::Arc;
 use runabout_protocol::{
     ServerToWorker, Trust, Worker, WorkerChange, WorkerEvent, WorkerId, WorkerKind, frame,
 };
+use runabout_scheduler::placement::Side;
 use runabout_scheduler::{Capabilities, Event};
 use uuid::Uuid;
 
@@ -30,6 +31,7 @@ impl Driver {
             trust: Trust::Node,
             slots: own_worker.slots(),
             capabilities: Capabilities::all(),
+            side: Side::Here,
         };
         let (inbox, task) = own_worker.start(worker);
         let session = Session::new(newcomer, inbox, Some(task), self.clock.wall());
@@ -65,6 +67,13 @@ impl Driver {
         self.send(worker, ServerToWorker::Resize(frame::Resize { slots }));
         self.resize(worker, slots);
         self.worker(worker)
+    }
+
+    /// Calls a worker by another name from now on.
+    pub(super) fn rename(&mut self, worker: WorkerId, name: String) {
+        let Some(session) = self.sessions.get_mut(worker) else { return };
+        session.newcomer.name = name;
+        self.tell_of(worker, WorkerChange::Changed);
     }
 
     /// Gives a worker nothing more.

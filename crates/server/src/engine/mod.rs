@@ -64,7 +64,8 @@ pub struct EngineTask {
     handle: JoinHandle<()>,
 }
 
-/// Takes up the tasks that had not ended when the node did, and starts the loop.
+/// Takes up the tasks that had not ended when the node did, and starts the loop. The upstream, if
+/// there is one, is a worker before the node itself is: what is to go there does not begin here.
 ///
 /// # Errors
 /// The store cannot be read, or not written to.
@@ -72,10 +73,16 @@ pub async fn start(
     config: EngineConfig,
     store: Arc<dyn TaskStore>,
     sandbox: Sandbox,
-) -> Result<(Engine, EngineTask), store::Error> {
+    upstream: Option<Newcomer>,
+) -> Result<(Engine, EngineTask, Option<Link>), store::Error> {
     let slots = config.slots;
     let (engine, mut driver) = Engine::new(&config, Arc::clone(&store), Clock::start());
     driver.recover().await?;
+    let upstream = upstream.map(|newcomer| {
+        let (link, session) = engine.link(newcomer);
+        driver.join(link.worker(), session);
+        link
+    });
     if slots > 0 {
         let reports = driver.reports();
         driver.employ(OwnWorker::new(sandbox, store, reports, slots));
@@ -83,7 +90,7 @@ pub async fn start(
     // A node that has just started says so before its first turn.
     engine.shared.count(&driver.scheduler, 0);
     let handle = tokio::spawn(driver.run());
-    Ok((engine, EngineTask { handle }))
+    Ok((engine, EngineTask { handle }, upstream))
 }
 
 impl EngineTask {
@@ -192,15 +199,20 @@ impl Engine {
     /// # Errors
     /// The node is stopping.
     pub async fn join(&self, newcomer: Newcomer) -> Result<Link, Refused> {
+        let (link, session) = self.link(newcomer);
+        let (reply, joined) = oneshot::channel();
+        let request = Request::Join { worker: link.worker(), session: Box::new(session), reply };
+        self.requests.send(request).await.map_err(|_| Refused::Stopping)?;
+        joined.await.map_err(|_| Refused::Stopping)?;
+        Ok(link)
+    }
+
+    fn link(&self, newcomer: Newcomer) -> (Link, Session) {
         let worker = WorkerId(Uuid::now_v7());
         let (sender, inbox) = mpsc::channel(inbox_frames_max(newcomer.slots));
         let session = Session::new(newcomer, sender, None, Timestamp::now());
         let link = Link::new(worker, inbox, self.reports.clone(), Arc::clone(&session.ties));
-        let (reply, joined) = oneshot::channel();
-        let request = Request::Join { worker, session: Box::new(session), reply };
-        self.requests.send(request).await.map_err(|_| Refused::Stopping)?;
-        joined.await.map_err(|_| Refused::Stopping)?;
-        Ok(link)
+        (link, session)
     }
 
     /// Tells a worker to take another number of attempts at once, and returns it; `None` if there is

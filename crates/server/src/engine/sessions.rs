@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use runabout_protocol::{
-    Capability, ServerToWorker, TaskId, Trust, Worker, WorkerId, WorkerKind, WorkerToServer,
+    Attempt, Capability, ServerToWorker, TaskId, Trust, Worker, WorkerId, WorkerKind,
+    WorkerToServer,
 };
-use runabout_scheduler::{Capabilities, Offer};
+use runabout_scheduler::placement::Side;
+use runabout_scheduler::{Capabilities, Decline, Offer};
 use runabout_store::time_text;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinHandle;
@@ -38,6 +40,8 @@ pub struct Newcomer {
     pub slots: u32,
     /// What it can run.
     pub capabilities: Capabilities,
+    /// Whether it is the upstream.
+    pub side: Side,
 }
 
 /// Why a session is over.
@@ -69,6 +73,11 @@ impl std::fmt::Display for Farewell {
 pub(super) struct Report {
     pub(super) worker: WorkerId,
     pub(super) frames: Vec<WorkerToServer>,
+    /// What it gives back, after its frames. Only the upstream can say this, for which no frame is
+    /// written.
+    pub(super) declined: Vec<(TaskId, Attempt, Decline)>,
+    /// What it calls itself from now on.
+    pub(super) name: Option<String>,
     /// It says nothing after this, and why.
     pub(super) left: Option<Farewell>,
     /// What its frames take of what all sessions may have said and the loop not heard.
@@ -77,7 +86,7 @@ pub(super) struct Report {
 
 impl Report {
     pub(super) fn of(worker: WorkerId, frames: Vec<WorkerToServer>) -> Self {
-        Self { worker, frames, left: None, _room: None }
+        Self { worker, frames, declined: Vec::new(), name: None, left: None, _room: None }
     }
 
     pub(super) fn left(worker: WorkerId, farewell: Farewell) -> Self {
@@ -148,12 +157,16 @@ impl Session {
     }
 
     pub(super) fn offer(&self) -> Offer {
-        Offer { capabilities: self.newcomer.capabilities, trust: self.newcomer.trust }
+        let Newcomer { capabilities, trust, side, .. } = self.newcomer;
+        Offer { capabilities, trust, side }
     }
 
     /// What `usage.ran_on` says of its runs. A tab may call itself what it likes, even by this
-    /// node's name.
-    pub(super) fn ran_on(&self, worker: WorkerId) -> String {
+    /// node's name. The upstream says which node it was, as that may be one behind it.
+    pub(super) fn ran_on(&self, worker: WorkerId, said: Option<String>) -> String {
+        if let (Side::Upstream, Some(said)) = (self.newcomer.side, said) {
+            return said;
+        }
         match self.newcomer.trust {
             Trust::Tab => worker.to_string(),
             Trust::Node | Trust::Joined => self.newcomer.name.clone(),

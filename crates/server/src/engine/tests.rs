@@ -12,6 +12,7 @@ use runabout_protocol::{
     TaskState, Trust, Usage, WorkerId, WorkerKind, WorkerToServer, frame,
 };
 use runabout_scheduler::Capabilities;
+use runabout_scheduler::placement::Side;
 use runabout_store::{ArtifactMeta, ScheduleRecord, Store};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -59,6 +60,7 @@ impl World {
             trust: Trust::Joined,
             slots: config.slots,
             capabilities: Capabilities::all(),
+            side: Side::Here,
         };
         driver.join(id, Session::new(newcomer, sender, None, Timestamp::now()));
         let worker = Worker { id, inbox, reports: driver.reports() };

@@ -10,8 +10,8 @@ use runabout_protocol::{Outcome, Usage};
 use super::outcomes::Outcomes;
 use super::standing::{Moment, Standing};
 use super::table::{
-    ARTIFACTS_SENT, BUILD, CALL_SECONDS, CALLS, DOCUMENT_READS, HANDED, HANDED_SECONDS, LOOPS,
-    PLACED, RACES, RUN_BYTES, RUN_SECONDS,
+    ARTIFACTS_SENT, ATTEMPTS_HANDED, BUILD, CALL_SECONDS, CALLS, DOCUMENT_READS, HANDED,
+    HANDED_SECONDS, LOOPS, PLACED, RACES, RUN_BYTES, RUN_SECONDS,
 };
 use super::{cleared_up, float, handle, sandbox_starts};
 use crate::codes::Code;
@@ -94,11 +94,17 @@ impl Metrics {
             Reply::Answered(_) => "answered",
             Reply::NotBegun(why) => why.word(),
             Reply::Lost(_) => "lost",
+            Reply::Exhausted(_) => "out_of_memory",
         };
         metrics::counter!(HANDED, "result" => result).increment(1);
         if let Reply::Answered(_) = reply {
             self.handed_seconds.record(took);
         }
+    }
+
+    /// Counts what came of an attempt of a task that was handed upstream.
+    pub fn attempt_handed(&self, result: &'static str) {
+        metrics::counter!(ATTEMPTS_HANDED, "result" => result).increment(1);
     }
 
     /// Counts a call that the upstream has answered.

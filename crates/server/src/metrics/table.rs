@@ -84,6 +84,8 @@ metrics! {
         "Calls that ran here and upstream, by who was first";
     HANDED = "runabout_upstream_calls_total", COUNTER, "result",
         "Calls that were handed upstream, by what came of it";
+    ATTEMPTS_HANDED = "runabout_upstream_attempts_total", COUNTER, "result",
+        "Attempts of tasks that were handed upstream, by what came of it";
     HANDED_SECONDS = "runabout_upstream_seconds", IN_SECONDS, "",
         "Calls that were answered upstream, from request to answer";
     ARTIFACTS_SENT = "runabout_artifacts_sent_total", COUNTER, "",

@@ -69,7 +69,7 @@ pub async fn place(app: &App, upstream: &Upstream, mut call: Call) -> Result<Res
         lends_limits: call.wanted.place == Place::Upstream,
         call: &call,
     };
-    let course = placing.course(&args);
+    let course = placing.course(&args).await;
     match course {
         Course { first: Side::Here, other_after: None, why } => placing.only_here(args, why).await,
         course => Race::new(&placing, &args, course).run().await,
@@ -77,7 +77,7 @@ pub async fn place(app: &App, upstream: &Upstream, mut call: Call) -> Result<Res
 }
 
 impl Placing<'_> {
-    fn course(&self, args: &Arguments) -> Course {
+    async fn course(&self, args: &Arguments) -> Course {
         let asked = Why::wanted(self.call.wanted);
         let only = |first, why| Course { first, why, other_after: None };
         match self.call.wanted.place {
@@ -89,11 +89,13 @@ impl Placing<'_> {
                 only(Side::Here, Why::UpstreamLimits)
             }
             Place::Auto => {
+                let artifact_bytes = self.upstream.artifact_bytes(self.app, self.call.digest).await;
                 let plan = self.upstream.plan(&Question {
                     key: &self.key,
                     class: self.class,
                     is_pure: self.call.is_pure,
                     sent_bytes: args.values.text().len() as u64,
+                    artifact_bytes,
                 });
                 Course {
                     first: plan.first,
@@ -315,7 +317,8 @@ impl<'a> Race<'a> {
             underway.end(End::Answered(exchange));
         }
         match handed.reply {
-            Reply::Answered(answer) => {
+            Reply::Exhausted(_) if self.placing.call.is_pure => self.fall_back(Why::UpstreamMemory),
+            Reply::Answered(answer) | Reply::Exhausted(answer) => {
                 self.won(Side::Upstream);
                 let why = self.why(Side::Upstream);
                 Some(Ok(self.placing.ran_upstream(answer, handed.took, why)))

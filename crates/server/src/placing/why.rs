@@ -42,6 +42,8 @@ pub enum Why {
     UpstreamLimits,
     /// The upstream was lost during the call, which may run twice.
     UpstreamLost,
+    /// The upstream had no memory left for the call, which may run twice.
+    UpstreamMemory,
     /// The call has passed the upstream before.
     OffloadLoop,
     /// The call has passed as many nodes as it may.
@@ -94,6 +96,7 @@ impl Why {
             Self::UpstreamRefused => "upstream_refused",
             Self::UpstreamLimits => "upstream_limits",
             Self::UpstreamLost => "upstream_lost",
+            Self::UpstreamMemory => "upstream_memory",
             Self::OffloadLoop => "offload_loop",
             Self::TooFar => "too_far",
         }

@@ -36,7 +36,7 @@ use crate::upstream::{
     LOAD, LOGS, NodeLoad, PLACEMENT, PURE, RAN_ON, SERVER_TIMING, Via, WANT_LOGS, server_timing,
 };
 use crate::wanted::Wanted;
-use crate::{read, source};
+use crate::{handed, read, source};
 
 /// The most JSON in [`LOGS`]; base64 makes 8 KiB of it, and Node.js reads no more than 16 of all.
 const LOGS_BYTES_MAX: usize = 6 << 10;
@@ -149,6 +149,8 @@ async fn call_function(
 /// Call an artifact
 ///
 /// The same by digest: what nodes ask each other. 404 `artifact_missing` asks for the bytes once.
+/// A body of `application/vnd.runabout.run+json` is a worker's `run` frame: an attempt of a task of
+/// the asking node, answered with the worker's frames as they are said, a line each.
 #[utoipa::path(
     post, path = "/v1/artifacts/{digest}/call", tag = "calls",
     params(("digest" = String, Path, description = "sha256:HEX"), How),
@@ -179,6 +181,12 @@ async fn call_artifact(
     }
     let via = via(&app, &parts.headers)?;
     let limits = how.limits().resolve(app.sandbox.maximum());
+    if handed::is_attempt(&parts.headers) {
+        let place = how.wanted().unwrap_or_default().place;
+        let limits = limits.map_err(|above| Problem::above_maximum(&above, ""))?;
+        let asked = handed::Asked { digest: parse_digest(&digest)?, limits, place, via };
+        return handed::run(&app, asked, &parts.headers, body).await;
+    }
     let (args, room) = arguments(&app, &parts.headers, body).await?;
     let call = Call {
         digest: parse_digest(&digest)?,

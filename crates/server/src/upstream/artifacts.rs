@@ -17,6 +17,8 @@ const REMEMBERED_MAX: usize = 4_096;
 #[derive(Default)]
 pub struct Artifacts {
     known: Mutex<HashMap<Digest, Sending>>,
+    /// How large those are that were asked about before they were known.
+    sizes: Mutex<HashMap<Digest, u64>>,
     /// One is sent at a time: those that wait for the same one then find it sent.
     sending: AsyncMutex<()>,
 }
@@ -34,6 +36,25 @@ impl Artifacts {
     /// Whether the upstream has had it.
     pub fn is_known(&self, digest: Digest) -> bool {
         self.known.lock().contains_key(&digest)
+    }
+
+    /// How many bytes are to be sent before the upstream can run it; 0 if it has had it, or if that
+    /// cannot be found out.
+    pub async fn bytes_to_send(&self, app: &App, digest: Digest) -> u64 {
+        if self.is_known(digest) {
+            return 0;
+        }
+        let size = self.sizes.lock().get(&digest).copied();
+        if let Some(size) = size {
+            return size;
+        }
+        let Ok(Some(size)) = app.store.artifact_bytes(digest).await else { return 0 };
+        let mut sizes = self.sizes.lock();
+        if sizes.len() >= REMEMBERED_MAX {
+            sizes.clear();
+        }
+        sizes.insert(digest, size);
+        size
     }
 
     /// The upstream has it.

@@ -10,6 +10,7 @@ use reqwest::{Client, Method, RequestBuilder, Response, Url};
 use runabout_protocol::{Digest, Language};
 
 use super::Setup;
+use super::room::{Place, Room, SMALL_BYTES_MAX, keeping};
 use crate::Error;
 use crate::source::media_type;
 
@@ -31,6 +32,7 @@ pub struct Upstreamer {
     http: Client,
     base: Url,
     token: Option<HeaderValue>,
+    room: Room,
 }
 
 /// Why there is no answer.
@@ -91,12 +93,17 @@ impl Upstreamer {
             value.set_sensitive(true);
             Ok::<_, Error>(value)
         });
-        Ok(Self { http, base, token: token.transpose()? })
+        Ok(Self { http, base, token: token.transpose()?, room: Room::default() })
     }
 
     /// Where it is.
     pub fn url(&self) -> &str {
         self.base.as_str().trim_end_matches('/')
+    }
+
+    /// Its host and port.
+    pub fn authority(&self) -> &str {
+        self.base.authority()
     }
 
     /// Hands over a call.
@@ -107,7 +114,17 @@ impl Upstreamer {
         let path = ["v1", "artifacts", &sent.digest.to_string(), "call"];
         let request = self.request(Method::POST, &path, &sent.query);
         let request = request.headers(sent.headers).body(sent.body).timeout(sent.time_max);
-        heard(request).await
+        self.heard(request).await
+    }
+
+    /// Hands over an attempt, whose answer goes on for as long as it runs.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub async fn run(&self, sent: Sent) -> Result<Response, NoAnswer> {
+        let path = ["v1", "artifacts", &sent.digest.to_string(), "call"];
+        let request = self.request(Method::POST, &path, &sent.query);
+        request.headers(sent.headers).body(sent.body).send().await.map_err(no_answer)
     }
 
     /// Hands over an artifact.
@@ -123,7 +140,7 @@ impl Upstreamer {
         let path = ["v1", "artifacts", &digest.to_string()];
         let request = self.request(Method::PUT, &path, &[]);
         let request = request.header(header::CONTENT_TYPE, media_type(language));
-        heard(request.body(bytes).timeout(ARTIFACT_TIME_MAX)).await
+        self.heard(request.body(bytes).timeout(ARTIFACT_TIME_MAX)).await
     }
 
     /// Asks whether it is there, and lets this node in.
@@ -131,7 +148,50 @@ impl Upstreamer {
     /// # Errors
     /// It does not answer.
     pub async fn probe(&self) -> Result<Heard, NoAnswer> {
-        heard(self.request(Method::GET, &["v1", "node"], &[]).timeout(SHORT_TIME_MAX)).await
+        self.heard(self.request(Method::GET, &["v1", "node"], &[]).timeout(SHORT_TIME_MAX)).await
+    }
+
+    /// Room for an answer of that size.
+    pub async fn place(&self, bytes: usize) -> Option<Place> {
+        self.room.place(bytes).await
+    }
+
+    /// Reads an answer to its end.
+    ///
+    /// # Errors
+    /// It has none.
+    pub async fn read(&self, response: Response) -> Result<Heard, NoAnswer> {
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = self.whole(response).await?;
+        Ok(Heard { status, headers, body })
+    }
+
+    async fn heard(&self, request: RequestBuilder) -> Result<Heard, NoAnswer> {
+        self.read(request.send().await.map_err(no_answer)?).await
+    }
+
+    async fn whole(&self, mut response: Response) -> Result<Bytes, NoAnswer> {
+        let declared =
+            response.content_length().map(|it| usize::try_from(it).unwrap_or(usize::MAX));
+        let mut place = match declared {
+            Some(bytes) if bytes > ANSWER_BYTES_MAX => return Err(too_large()),
+            Some(bytes) if bytes > SMALL_BYTES_MAX => self.place(bytes).await,
+            _ => None,
+        };
+        let mut body = BytesMut::new();
+        let lost = |error: reqwest::Error| NoAnswer::Lost(cause(&error));
+        while let Some(piece) = response.chunk().await.map_err(lost)? {
+            let bytes = body.len() + piece.len();
+            if bytes > ANSWER_BYTES_MAX {
+                return Err(too_large());
+            }
+            if bytes > SMALL_BYTES_MAX && place.is_none() {
+                // It may become as large as any.
+                place = self.place(ANSWER_BYTES_MAX).await;
+            }
+            body.extend_from_slice(&piece);
+        }
+        Ok(keeping(body.freeze(), place))
     }
 
     fn request(
@@ -155,30 +215,17 @@ impl Upstreamer {
     }
 }
 
-async fn heard(request: RequestBuilder) -> Result<Heard, NoAnswer> {
-    let response = request.send().await.map_err(|error| {
-        let why = cause(&error);
-        if error.is_connect() || error.is_builder() {
-            NoAnswer::Unreachable(why)
-        } else {
-            NoAnswer::Lost(why)
-        }
-    })?;
-    let (status, headers) = (response.status(), response.headers().clone());
-    let body = whole(response).await?;
-    Ok(Heard { status, headers, body })
+fn no_answer(error: reqwest::Error) -> NoAnswer {
+    let why = cause(&error);
+    if error.is_connect() || error.is_builder() {
+        NoAnswer::Unreachable(why)
+    } else {
+        NoAnswer::Lost(why)
+    }
 }
 
-async fn whole(mut response: Response) -> Result<Bytes, NoAnswer> {
-    let mut body = BytesMut::new();
-    let lost = |error: reqwest::Error| NoAnswer::Lost(cause(&error));
-    while let Some(piece) = response.chunk().await.map_err(lost)? {
-        if body.len() + piece.len() > ANSWER_BYTES_MAX {
-            return Err(NoAnswer::Lost("its answer is too large".to_owned()));
-        }
-        body.extend_from_slice(&piece);
-    }
-    Ok(body.freeze())
+fn too_large() -> NoAnswer {
+    NoAnswer::Lost("its answer is too large".to_owned())
 }
 
 fn parse(text: &str) -> Result<Url, Error> {
@@ -200,7 +247,7 @@ fn is_loopback(url: &Url) -> bool {
 }
 
 /// The cause at the bottom, which says more than the layers above it.
-fn cause(error: &reqwest::Error) -> String {
+pub fn cause(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "it did not answer in time".to_owned();
     }

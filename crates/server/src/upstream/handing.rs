@@ -78,7 +78,7 @@ impl Upstream {
             Reply::NotBegun(NotBegun::LimitAboveMaximum(field, most)) => {
                 self.lower_maximum(field, *most);
             }
-            Reply::Lost(_) | Reply::NotBegun(_) | Reply::Answered(_) => {}
+            Reply::Lost(_) | Reply::NotBegun(_) | Reply::Answered(_) | Reply::Exhausted(_) => {}
         }
         handed
     }

@@ -3,11 +3,15 @@
 //! with the clock that it is told.
 
 mod artifacts;
+mod attempt;
 mod client;
+mod frames;
 mod handing;
 mod load;
+mod member;
 mod probe;
 mod reply;
+mod room;
 mod timing;
 mod via;
 
@@ -20,16 +24,20 @@ use runabout_protocol::{Digest, Limits};
 use runabout_scheduler::placement::{
     Class, End, Key, Learned, Placement, Plan, Question, Side, Ticket,
 };
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, watch};
 
+pub use attempt::{Ended, Handover, Listener};
+pub use frames::{FRAMES_TYPE, RUN_TYPE, lines};
 pub use handing::{Handed, Handing};
 pub use load::{LOAD, NodeLoad};
+pub use member::keep_working;
 pub use probe::keep_probing;
 pub use reply::{Answer, NotBegun, Reply};
 pub use timing::{SERVER_TIMING, phase, server_timing};
 pub use via::Via;
 
 use crate::Error;
+use crate::app::App;
 use artifacts::Artifacts;
 use client::Upstreamer;
 
@@ -71,6 +79,18 @@ pub struct Upstream {
     unreachable: Notify,
     /// Why it could not be reached last.
     trouble: Mutex<Option<String>>,
+    /// What whoever hands it tasks goes by.
+    standing: watch::Sender<Standing>,
+}
+
+/// What is known of the upstream as a worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Standing {
+    is_reachable: bool,
+    /// Its processors; 0 until it has said.
+    processors: u32,
+    /// What it calls itself; its address until it has said.
+    name: String,
 }
 
 /// What is known of the upstream at one moment.
@@ -91,8 +111,11 @@ impl Upstream {
     /// # Errors
     /// The URL or the token cannot be used.
     pub fn new(setup: &Setup, processors: u32) -> Result<Self, Error> {
+        let client = Upstreamer::new(setup)?;
+        let name = client.authority().to_owned();
         Ok(Self {
-            client: Upstreamer::new(setup)?,
+            standing: watch::Sender::new(Standing { is_reachable: true, processors: 0, name }),
+            client,
             placement: Mutex::new(Placement::new(processors)),
             began: Instant::now(),
             artifacts: Artifacts::default(),
@@ -131,6 +154,11 @@ impl Upstream {
         self.artifacts.is_known(digest)
     }
 
+    /// How many bytes of an artifact have to be sent before a call of it can run there.
+    pub async fn artifact_bytes(&self, app: &App, digest: Digest) -> u64 {
+        self.artifacts.bytes_to_send(app, digest).await
+    }
+
     /// A run begins on that side.
     pub fn begin<'a>(&'a self, side: Side, key: &'a Key, class: Class) -> Underway<'a> {
         let ticket = self.placement.lock().begin(self.now(), side, key, class);
@@ -166,6 +194,10 @@ impl Upstream {
             placement.hear(self.now(), load.processors, load.running);
         }
         drop(placement);
+        self.stands(|standing| {
+            standing.is_reachable = true;
+            standing.processors = load.map_or(standing.processors, |load| load.processors);
+        });
         if is_back {
             // It may have been started anew, with other maxima.
             *self.maximum.lock() = UNBOUNDED;
@@ -173,8 +205,17 @@ impl Upstream {
         }
     }
 
+    fn stands(&self, change: impl FnOnce(&mut Standing)) {
+        self.standing.send_if_modified(|standing| {
+            let before = standing.clone();
+            change(standing);
+            *standing != before
+        });
+    }
+
     fn failed(&self, why: &str) {
         *self.trouble.lock() = Some(why.to_owned());
+        self.stands(|standing| standing.is_reachable = false);
         if self.placement.lock().unreachable(self.now()) {
             tracing::warn!(upstream = self.url(), why, "the upstream is not asked for now");
             self.unreachable.notify_one();

@@ -4,7 +4,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde::Deserialize;
+
 use super::Upstream;
+use super::attempt::printable;
 use super::client::NoAnswer;
 
 /// How often an upstream that can be reached is looked at.
@@ -29,7 +32,20 @@ pub async fn keep_probing(upstream: Arc<Upstream>) {
     }
 }
 
+/// What is looked at in a node's report of itself.
+#[derive(Deserialize)]
+struct Report {
+    name: String,
+}
+
 impl Upstream {
+    fn is_called(&self, body: &[u8]) {
+        let Ok(Report { name }) = serde_json::from_slice(body) else { return };
+        if let Some(name) = printable(name) {
+            self.stands(|standing| standing.name = name);
+        }
+    }
+
     async fn look(&self) {
         let began = Instant::now();
         match self.client.probe().await {
@@ -37,6 +53,7 @@ impl Upstream {
                 let took = began.elapsed();
                 self.answered(super::NodeLoad::of(&heard.headers));
                 self.placement.lock().heard_after(took);
+                self.is_called(&heard.body);
             }
             Ok(heard) => self.failed(&format!("it answered {}", heard.status)),
             Err(NoAnswer::Unreachable(why) | NoAnswer::Lost(why)) => self.failed(&why),

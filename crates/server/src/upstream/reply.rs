@@ -3,6 +3,7 @@
 
 use axum::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
+use runabout_protocol::MemoryScope;
 use serde::Deserialize;
 
 use super::RAN_ON;
@@ -17,6 +18,9 @@ pub enum Reply {
     NotBegun(NotBegun),
     /// It may have begun, and nothing is known of it any more.
     Lost(String),
+    /// It ran out of memory that all runs there share: an answer that says more of the upstream than
+    /// of the call.
+    Exhausted(Answer),
 }
 
 /// An answer as the caller gets it.
@@ -83,6 +87,8 @@ struct Problem {
 #[derive(Deserialize)]
 struct Outcome {
     kind: String,
+    #[serde(default)]
+    scope: MemoryScope,
 }
 
 /// What an answer other than a missing artifact means.
@@ -111,6 +117,9 @@ pub fn meaning(status: StatusCode, headers: HeaderMap, body: Bytes) -> Reply {
         // A node that stops ends what runs on it, as cancelled.
         Code::Stopping => Reply::Lost("the upstream stopped during the run".to_owned()),
         Code::UpstreamLost | Code::InternalError => Reply::Lost(problem.detail),
+        Code::OutOfMemory if problem.outcome.is_some_and(|it| it.scope == MemoryScope::Node) => {
+            Reply::Exhausted(Answer { status, headers, body, code: Some(code) })
+        }
         Code::TimedOut | Code::BodyTooLarge => answered(status, headers, body, code),
         _ if status == StatusCode::UNPROCESSABLE_ENTITY => answered(status, headers, body, code),
         _ if has_begun => Reply::Lost(problem.detail),
@@ -180,6 +189,11 @@ mod tests {
         check_begun(200, "1", "Answered");
         check_begun(422, r#"{"code":"function_threw","outcome":{"kind":"threw"}}"#, "Answered");
         check(422, r#"{"code":"invalid_arguments"}"#, "Answered");
+        let of_run = r#"{"code":"out_of_memory","outcome":{"kind":"out_of_memory"}}"#;
+        check_begun(422, of_run, "Answered");
+        let of_node =
+            r#"{"code":"out_of_memory","outcome":{"kind":"out_of_memory","scope":"node"}}"#;
+        check_begun(422, of_node, "Exhausted");
         check_begun(504, r#"{"code":"timed_out","outcome":{"kind":"timed_out"}}"#, "Answered");
         check(508, r#"{"code":"offload_loop"}"#, "NotBegun(Loop");
         check(503, r#"{"code":"overloaded"}"#, "NotBegun(Busy");

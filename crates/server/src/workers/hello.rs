@@ -3,6 +3,7 @@
 use runabout_protocol::frame::Hello;
 use runabout_protocol::{Capability, PROTOCOL_VERSION, Trust, WorkerKind};
 use runabout_scheduler::Capabilities;
+use runabout_scheduler::placement::Side;
 
 use crate::engine::{Newcomer, SLOTS_MAX};
 use crate::guards::Token;
@@ -45,6 +46,7 @@ pub fn admit(hello: Hello, caller: Caller, token: Option<&Token>) -> Result<Newc
         trust,
         slots: hello.slots.min(SLOTS_MAX),
         capabilities: capabilities(hello.capabilities, trust),
+        side: Side::Here,
     })
 }
 

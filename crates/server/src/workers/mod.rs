@@ -2,7 +2,7 @@
 //! Holds them to their bounds and to the protocol; what they are given, and what becomes of what
 //! they say, is for the engine.
 
-mod claims;
+pub mod claims;
 mod hello;
 mod pulse;
 mod session;
@@ -107,7 +107,7 @@ impl Workers {
     }
 
     /// Waits until there is room for a frame of that size.
-    async fn room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+    pub async fn room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let kib = (bytes >> 10).saturating_add(1).min(UNHEARD_KIB_MAX);
         let kib = u32::try_from(kib).unwrap_or(u32::MAX);
         // It is never closed.

@@ -14,6 +14,7 @@ const REASONS: Record<string, string> = {
   upstream_refused: "the upstream does not take it",
   upstream_limits: "the upstream grants less",
   upstream_lost: "the upstream was lost",
+  upstream_memory: "the upstream had no memory left",
   offload_loop: "the upstream had handed it on",
   too_far: "it has passed too many nodes",
   no_upstream: "there is no other node",

@@ -14,6 +14,7 @@ use runabout_protocol::{
     Trust, WorkerId, WorkerKind, WorkerToServer, frame,
 };
 use runabout_scheduler::Capabilities;
+use runabout_scheduler::placement::Side;
 use runabout_store::{Fate, MemoryStore, NewTask, TaskStore};
 use tokio::sync::mpsc;
 use tokio::sync::oneshot::{self, error::TryRecvError};
@@ -321,7 +322,8 @@ impl World<'_> {
         // Small, so that it is full now and then when a worker sleeps.
         let (sender, inbox) = mpsc::channel(slots as usize * 2 + 2);
         let name = "elsewhere".to_owned();
-        let newcomer = Newcomer { name, kind: WorkerKind::Other, trust, slots, capabilities };
+        let (kind, side) = (WorkerKind::Other, Side::Here);
+        let newcomer = Newcomer { name, kind, trust, slots, capabilities, side };
         let session = Box::new(Session::new(newcomer, sender, None, self.time.wall()));
         let (reply, _) = oneshot::channel();
         self.oracle.met(worker, trust);
