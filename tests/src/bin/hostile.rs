@@ -20,7 +20,7 @@ const HELD_FOR: Duration = Duration::from_secs(5);
 const WORST: usize = 8;
 
 /// After a minute in which nobody asked for anything the node forgets the code it has in memory.
-const LONG_REST: Duration = Duration::from_secs(125);
+const LONG_REST: Duration = Duration::from_secs(140);
 
 /// When what was freed has been given back to the system.
 const GIVEN_BACK_AFTER: std::time::Duration = std::time::Duration::from_secs(11);
