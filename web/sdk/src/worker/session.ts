@@ -185,13 +185,15 @@ export class Session implements Worker {
       if (socket === this.socket) this.say(more, valueText);
     };
     try {
-      const end = await this.runToEnd(frame, frameText, attempt, say);
-      say({ type: 'finished', ...about(frame), ...end }, attempt.running?.valueText);
-      this.finished++;
+      const ended = await this.runToEnd(frame, frameText, attempt, say);
+      if (socket !== this.socket) return;
+      say({ type: 'finished', ...about(frame), ...ended }, attempt.running?.valueText);
+      if (attempt.running !== undefined) this.finished++;
     } catch (error) {
+      if (socket !== this.socket) return;
       console.warn(`Runabout: ${id} is handed back: ${error instanceof Error ? error.message : String(error)}`);
       // Not at once: what cannot run now is idle again, and would be given the next one.
-      await new Promise((resolve) => setTimeout(resolve, HAND_BACK_AFTER_MS));
+      await this.pause(HAND_BACK_AFTER_MS);
       say({ type: 'finished', ...about(frame), ...HANDED_BACK });
     } finally {
       if (this.attempts.get(id) === attempt) this.attempts.delete(id);
@@ -228,10 +230,15 @@ export class Session implements Worker {
         const artifact = await this.options.functions.artifact(frame.artifact, frame.language);
         return attempt.isCancelled ? undefined : artifact;
       } catch {
-        await new Promise((resolve) => setTimeout(resolve, FETCH_AGAIN_AFTER_MS));
+        if (!attempt.isCancelled) await this.pause(FETCH_AGAIN_AFTER_MS);
       }
     }
     return undefined;
+  }
+
+  /** As long in the background as in front. */
+  private async pause(ms: number): Promise<void> {
+    await new Promise<void>((resolve) => this.options.pool.after(ms, resolve));
   }
 
   private restart(reason: string): void {

@@ -91,7 +91,7 @@ test('a tab in the background keeps its session and its limits while its timers 
 
 test('a frozen tab’s attempts run elsewhere, and it comes back when it resumes', async () => {
   const tab = await hiddenTab(1);
-  const handle = await here.submit({ function: 'steps', args: [20, 100] });
+  const handle = await here.submit({ function: 'steps', args: [60, 100] });
   await until(async () => ((await show(handle.id)).progress?.fraction ?? 0) > 0);
   const before = await tab.evaluate('worker.id');
   await tab.send('Page.setWebLifecycleState', { state: 'frozen' });
@@ -113,7 +113,7 @@ test('a frozen tab’s attempts run elsewhere, and it comes back when it resumes
 
 test('a discarded tab’s attempts run elsewhere, and it works again once it is loaded', async () => {
   const tab = await hiddenTab(1);
-  const handle = await here.submit({ function: 'steps', args: [20, 100] });
+  const handle = await here.submit({ function: 'steps', args: [60, 100] });
   await until(async () => ((await show(handle.id)).progress?.fraction ?? 0) > 0);
   // To the node, and to the page, a discard is this: its process is gone, without a word.
   tab.send('Page.crash').catch(() => undefined);
@@ -134,7 +134,7 @@ test('a stopped tab’s attempts run elsewhere, and it comes back when its proce
   const other = await chromium.connect(server.wsEndpoint());
   const stopped = await workingTab(await other.newContext(), pages, node, 1, 'stopped');
   await node.deploy('steps', STEPS);
-  const handle = await here.submit({ function: 'steps', args: [10, 100] });
+  const handle = await here.submit({ function: 'steps', args: [60, 100] });
   await until(async () => ((await show(handle.id)).progress?.fraction ?? 0) > 0);
   const before = await stopped.evaluate(() => window.worker.id);
   const pids = await renderersOf(server.process().pid);
