@@ -51,7 +51,7 @@ fn take_in_swapped_out(
     let before = base.and_then(|base| document.log.read(base)).map(|(_, text)| text);
     let is_known = before.as_ref() == Some(&text) || newest.text == text || text.is_empty();
     if file == newest.text && !is_known {
-        return writer.take_swapped_out(document, SwappedOut { text, base });
+        return writer.take_swapped_out(document, Some(SwappedOut { text, base }));
     }
     let failed = |error| Error::io(format!("remove {}", beside.display()), &error);
     disk.remove(&beside).map_err(failed)

@@ -23,6 +23,10 @@ use crate::{Error, Kind, MediaType};
 /// How often a file that changes while it is read is read again.
 const READS_MAX: usize = 8;
 
+/// How often a file is written by hand while one change is made durable, at most; what comes later is
+/// lost.
+const HANDS_MAX: usize = 64;
+
 /// What the writer of a document knows; only one thread at a time has it.
 #[derive(Default)]
 pub(crate) struct Writer {
@@ -130,10 +134,7 @@ impl Writer {
         let (last, made, newest) = (turn.last(), turn.made, turn.newest);
         self.keys = keys;
         let swapped_out = self.commit(document, Done { made, newest, last, in_file, in_place })?;
-        match swapped_out {
-            None => Ok(()),
-            Some(swapped_out) => self.take_swapped_out(document, swapped_out),
-        }
+        self.take_swapped_out(document, swapped_out)
     }
 
     /// Looks whether the file was changed by hand.
@@ -301,17 +302,33 @@ impl Writer {
         (!is_ours).then(|| SwappedOut { text: text.into(), base: in_file.map(|(base, _)| base) })
     }
 
-    /// A change by hand that was made while a newer text was on its way to the file.
+    /// Takes in what was changed by hand while a newer text was on its way to the file, and what was
+    /// changed once more while that was taken in.
     pub(crate) fn take_swapped_out(
         &mut self,
         document: &Document,
-        found: SwappedOut,
+        mut found: Option<SwappedOut>,
     ) -> Result<(), Error> {
+        for _ in 0..HANDS_MAX {
+            let Some(swapped_out) = found else { return Ok(()) };
+            found = self.take_one_swapped_out(document, swapped_out)?;
+        }
+        if found.is_some() {
+            tracing::warn!(document = %document.name, "the file is written by hand all the time");
+        }
+        Ok(())
+    }
+
+    fn take_one_swapped_out(
+        &mut self,
+        document: &Document,
+        found: SwappedOut,
+    ) -> Result<Option<SwappedOut>, Error> {
         let SwappedOut { text, base } = found;
-        let Some(newest) = self.newest.clone() else { return Ok(()) };
+        let Some(newest) = self.newest.clone() else { return Ok(None) };
         if newest.media_type.is_text() && from_utf8(&text).is_err() {
             tracing::warn!(document = %document.name, "a change by hand is no UTF-8; it is dropped");
-            return Ok(());
+            return Ok(None);
         }
         let in_file = Some((newest.revision.revision, newest.text.clone()));
         let keys = std::mem::take(&mut self.keys);
@@ -328,8 +345,7 @@ impl Writer {
         turn.take_by_hand(text, newest.media_type, base);
         let (last, made, newest) = (turn.last(), turn.made, turn.newest);
         self.keys = keys;
-        // Nobody is that fast twice; should it be so, the next look finds it.
-        self.commit(document, Done { made, newest, last, in_file, in_place: None }).map(drop)
+        self.commit(document, Done { made, newest, last, in_file, in_place: None })
     }
 
     fn uninstall(&mut self, document: &Document) -> Result<(), Error> {

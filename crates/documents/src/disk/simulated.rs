@@ -1,7 +1,7 @@
 //! A disk in memory for tests. It can crash at any step, and then has what was synced, and of the
 //! rest as much as a seed says. It can refuse a step for want of room, or fail to sync.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -40,6 +40,8 @@ struct State {
     next_inode: u64,
     clock_ns: i128,
     steps: u64,
+    /// What somebody writes into a file just before it is replaced, each time.
+    hands: VecDeque<Vec<u8>>,
     bytes_read: usize,
     mishap: Option<(u64, Mishap)>,
     is_crashed: bool,
@@ -62,6 +64,11 @@ impl SimulatedDisk {
     /// Bytes read so far.
     pub(crate) fn bytes_read(&self) -> usize {
         self.state.lock().bytes_read
+    }
+
+    /// Somebody writes these, one just before each of the next times that a file is replaced.
+    pub(crate) fn hands_before_exchanges(&self, texts: &[&str]) {
+        self.state.lock().hands = texts.iter().map(|text| text.as_bytes().to_vec()).collect();
     }
 
     /// Lets that step go wrong.
@@ -293,6 +300,12 @@ impl Disk for SimulatedDisk {
     }
 
     fn exchange(&self, from: &Path, to: &Path) -> io::Result<bool> {
+        let hand = self.state.lock().hands.pop_front();
+        if let Some(bytes) = hand {
+            // A new file, as editors make one.
+            self.state.lock().names.remove(to);
+            self.write_by_hand(to, &bytes);
+        }
         let mut state = self.state.lock();
         state.plain_step()?;
         let new = state.inode(from)?;

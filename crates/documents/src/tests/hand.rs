@@ -54,3 +54,16 @@ async fn what_cannot_be_a_revision_stops_writes_until_it_is_mended() {
     assert_eq!(number(store.put("d\n", Condition::Any).await), 3);
     assert_eq!(store.revision(2), Some("a\nc\n".to_owned()));
 }
+
+#[tokio::test]
+async fn a_hand_that_writes_again_and_again_while_it_is_taken_in_loses_nothing() {
+    let store = Fixture::new();
+    store.create("one\n").await.expect("made");
+    store.disk.hands_before_exchanges(&["hand 1\n", "hand 2\n", "hand 3\n"]);
+    store.put("two\n", Condition::Any).await.expect("taken");
+    let history = store.documents.history(&name(), None, 100).expect("there");
+    let texts: Vec<_> = history.iter().rev().filter_map(|it| store.revision(it.revision)).collect();
+    for written in ["one\n", "two\n", "hand 1\n", "hand 2\n", "hand 3\n"] {
+        assert!(texts.iter().any(|text| text == written), "{written:?} is lost: {texts:?}");
+    }
+}
