@@ -1,5 +1,6 @@
-//! A warm Web Worker for WebAssembly, WASI and QuickJS: each run gets a fresh instance, so that the
-//! Web Worker itself can stay. Guest code here is WebAssembly and reaches nothing but its imports.
+//! A warm Web Worker for WebAssembly, WASI and QuickJS: each run gets a fresh instance, or one with
+//! all of its state replaced, so that the Web Worker itself can stay. Guest code here is WebAssembly
+//! and reaches nothing but its imports.
 
 import type { FrameToGuest, Program, RunEnd, RunSpec, RunUse } from './messages.js';
 import { Outlet } from './outlet.js';
