@@ -112,7 +112,7 @@ if (wanted(empty).length > 0) {
 if (wanted([...calm, ...filled()]).length > 0) {
   const { node, close } = await setScene();
   // Here: a tab that is looked at goes with its picture, and what ran in it would begin again.
-  const nightly = { name: "nightly", function: "stages", args: [900], place: "here", labels: { team: "data" } };
+  const nightly = { name: "nightly", function: "stages", args: [900], limits: { timeout_ms: 240_000 }, place: "here", labels: { team: "data" } };
   const { id } = await submit(node, nightly);
   for (const scheme of ["light", "dark"]) {
     await take(browser, { url: node.url, folder, scheme, viewport }, wanted(calm));

@@ -34,7 +34,7 @@ words.join(" and ");
     language: "js",
     args: "8",
     text: `// How far it is shows while it runs; so does what it writes.
-const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
 export default async function (stages) {
   for (let stage = 1; stage <= stages; stage++) {

@@ -30,7 +30,7 @@ async function asWebp(page, png) {
     canvas.width = image.width;
     canvas.height = image.height;
     canvas.getContext("2d").drawImage(image, 0, 0);
-    return canvas.toDataURL("image/webp", 0.9).split(",")[1];
+    return canvas.toDataURL("image/webp", 0.8).split(",")[1];
   }, png.toString("base64"));
   await blank.close();
   return Buffer.from(text, "base64");
