@@ -1,31 +1,48 @@
 //! Which artifacts the upstream has been given, so that each is sent once.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use runabout_protocol::Digest;
-use tokio::sync::Mutex as AsyncMutex;
+use tokio::sync::{Mutex as AsyncMutex, Semaphore};
+use tokio::time::timeout;
 
-use super::client::{Heard, NoAnswer, Upstreamer};
+use super::client::{ARTIFACT_TIME_MAX, Heard, NoAnswer, Upstreamer};
 use crate::app::App;
 use crate::problem::Problem;
 
 /// Artifacts that are remembered; when there are more, all are forgotten, and asked for anew.
 const REMEMBERED_MAX: usize = 4_096;
 
+/// Artifacts that are sent or wait for their turn; a call that needs another one runs here.
+const SENDINGS_MAX: usize = 64;
+
 /// The artifacts that the upstream is known to have.
-#[derive(Default)]
 pub struct Artifacts {
     known: Mutex<HashMap<Digest, Sending>>,
     /// How large those are that were asked about before they were known.
     sizes: Mutex<HashMap<Digest, u64>>,
     /// One is sent at a time: those that wait for the same one then find it sent.
     sending: AsyncMutex<()>,
+    /// Bounds those that are sent or wait for that.
+    places: Arc<Semaphore>,
 }
 
 /// How often an artifact was sent: the upstream may have forgotten it since.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sending(u32);
+
+impl Default for Artifacts {
+    fn default() -> Self {
+        Self {
+            known: Mutex::default(),
+            sizes: Mutex::default(),
+            sending: AsyncMutex::default(),
+            places: Arc::new(Semaphore::new(SENDINGS_MAX)),
+        }
+    }
+}
 
 impl Artifacts {
     /// The last time that it was sent.
@@ -70,12 +87,31 @@ impl Artifacts {
         known.insert(digest, sending);
     }
 
-    /// Sends an artifact, unless somebody has since `last`.
+    /// Sends an artifact, unless somebody has since `last`, and to its end even if nobody waits for
+    /// it any more: a call that runs on both sides gives this one up when it has its answer, and
+    /// the next one would only begin anew. `None` if there is no room or no time for it.
     ///
     /// # Errors
     /// This node does not have it either, or the upstream does not answer. What it answers, if it
     /// was asked and does not take it, is the inner value.
-    pub async fn send(
+    pub async fn deliver(
+        app: &App,
+        digest: Digest,
+        last: Sending,
+    ) -> Option<Result<Result<(), Heard>, NotSent>> {
+        let upstream = Arc::clone(app.upstream.as_ref()?);
+        let place = Arc::clone(&upstream.artifacts.places).try_acquire_owned().ok()?;
+        let app = app.clone();
+        // Ends by itself, in that time.
+        let sending = tokio::spawn(async move {
+            let _place = place;
+            let sending = upstream.artifacts.send(&app, &upstream.client, digest, last);
+            timeout(ARTIFACT_TIME_MAX, sending).await.ok()
+        });
+        sending.await.ok().flatten()
+    }
+
+    async fn send(
         &self,
         app: &App,
         client: &Upstreamer,

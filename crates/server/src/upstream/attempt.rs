@@ -7,9 +7,8 @@ use reqwest::Response;
 use runabout_protocol::wire::FRAME_BYTES_MAX;
 use runabout_protocol::{Limits, LimitsRequest, MemoryScope, Outcome, Place, Run, WorkerToServer};
 use runabout_scheduler::Decline;
-use tokio::time::timeout;
 
-use super::artifacts::NotSent;
+use super::artifacts::{Artifacts, NotSent};
 use super::client::{ARTIFACT_TIME_MAX, NoAnswer, Sent};
 use super::frames::{FRAMES_TYPE, Frames, RUN_TYPE, Said};
 use super::reply::{meaning, wants_artifact};
@@ -72,15 +71,14 @@ impl Upstream {
         if let Some(response) = self.try_attempt(&sent).await? {
             return Ok(response);
         }
-        let sending = self.artifacts.send(app, &self.client, sent.digest, last);
-        match timeout(ARTIFACT_TIME_MAX, sending).await {
-            Err(_) => return Err(Ended::Declined(Decline::NotNow)),
-            Ok(Ok(Ok(()))) => {}
+        match Artifacts::deliver(app, sent.digest, last).await {
+            None => return Err(Ended::Declined(Decline::NotNow)),
+            Some(Ok(Ok(()))) => {}
             // Running it here says what is wrong with it.
-            Ok(Ok(Err(_)) | Err(NotSent::Ours(_))) => {
+            Some(Ok(Err(_)) | Err(NotSent::Ours(_))) => {
                 return Err(Ended::Declined(Decline::Unfit));
             }
-            Ok(Err(NotSent::NoAnswer(NoAnswer::Unreachable(why) | NoAnswer::Lost(why)))) => {
+            Some(Err(NotSent::NoAnswer(NoAnswer::Unreachable(why) | NoAnswer::Lost(why)))) => {
                 self.failed(&why);
                 return Err(Ended::Declined(Decline::NotNow));
             }

@@ -9,10 +9,9 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use runabout_protocol::{Arguments, Digest, Encoding, Limits, LimitsRequest};
 use runabout_scheduler::placement::{Exchange, Run};
-use tokio::time::timeout;
 
-use super::artifacts::NotSent;
-use super::client::{ARTIFACT_TIME_MAX, Heard, NoAnswer, Sent};
+use super::artifacts::{Artifacts, NotSent};
+use super::client::{Heard, NoAnswer, Sent};
 use super::reply::{meaning, wants_artifact};
 use super::{NodeLoad, NotBegun, PURE, Reply, Upstream, Via, WANT_LOGS, phase};
 use crate::app::App;
@@ -87,8 +86,7 @@ impl Upstream {
         let last = self.artifacts.last(sent.digest);
         let first = self.ask(sent.clone()).await;
         let Asked::Wanted = first else { return self.handed(first, &sent) };
-        let sending = self.artifacts.send(app, &self.client, sent.digest, last);
-        let Ok(artifact) = timeout(ARTIFACT_TIME_MAX, sending).await else {
+        let Some(artifact) = Artifacts::deliver(app, sent.digest, last).await else {
             return Handed::not_begun(NotBegun::Busy);
         };
         match artifact {
