@@ -185,8 +185,11 @@ async fn a_pure_call_survives_an_upstream_that_is_killed() {
         let request = address.request(Method::POST, "/v1/functions/spin/call?offload=1");
         request.json(&json!([1500])).send().await.expect("answers")
     });
-    until("the run upstream", async || metric(&far, "runabout_calls_running", "").await == 1.0)
-        .await;
+    // Not only asked for: its artifact may still have to come.
+    until("the run upstream", async || {
+        metric(&far, "runabout_sandbox_starts_total", "").await == 1.0
+    })
+    .await;
     far.crash().await;
     let answer = answer.await.expect("ends");
     assert_eq!((answer.status().as_u16(), ran_on(&answer)), (200, "near".to_owned()));
@@ -204,8 +207,11 @@ async fn a_call_that_may_run_only_once_is_not_repeated() {
         let request = address.request(Method::POST, "/v1/functions/spin/call?offload=1");
         request.json(&json!([20_000])).send().await.expect("answers")
     });
-    until("the run upstream", async || metric(&far, "runabout_calls_running", "").await == 1.0)
-        .await;
+    // Not only asked for: its artifact may still have to come.
+    until("the run upstream", async || {
+        metric(&far, "runabout_sandbox_starts_total", "").await == 1.0
+    })
+    .await;
     far.crash().await;
     let answer = answer.await.expect("ends");
     assert_eq!(answer.status(), 502);

@@ -41,6 +41,7 @@ impl Metrics {
             metrics::counter!(RACES, "won" => won).increment(0);
         }
         metrics::counter!(HANDED, "result" => "answered").increment(0);
+        metrics::counter!(ATTEMPTS_HANDED, "result" => "ended").increment(0);
         for what in crate::janitor::REMOVES {
             cleared_up(what).increment(0);
         }
