@@ -106,7 +106,7 @@ export async function startNode({ args = [], data, port = 0, origins = [] } = {}
   const url = await new Promise((resolve, reject) => {
     const hear = (piece) => {
       log += piece;
-      const found = /127\.0\.0\.1:(\d+)/.exec(log);
+      const found = /listening on http:\/\/127\.0\.0\.1:(\d+)/.exec(log);
       if (found !== null && Number(found[1]) !== 0) resolve(`http://127.0.0.1:${found[1]}`);
     };
     child.stdout.on('data', hear);
