@@ -13,6 +13,9 @@ use super::editors::Edit;
 /// Contradictions that are told; the others are only counted.
 const TOLD_MAX: usize = 10;
 
+/// As many of the newest revisions a node promises to keep.
+const REVISIONS_KEPT: u64 = 100_000;
+
 /// What happened.
 #[derive(Debug)]
 pub struct Account {
@@ -99,7 +102,9 @@ impl Account {
         let Some(newest) = get(String::new()).await else {
             return self.wrong("the document cannot be read".to_owned());
         };
-        for edit in &edits {
+        // Of very many the oldest are no longer kept, which the node says itself.
+        let oldest = self.oldest(&client, &url).await;
+        for edit in edits.iter().filter(|edit| edit.revision >= oldest) {
             match get(format!("/revisions/{}", edit.revision)).await {
                 Some(text) if text.contains(&edit.words) => {}
                 _ => self.wrong(format!("an acknowledged edit is lost: {edit:?}")),
@@ -112,10 +117,28 @@ impl Account {
         for edit in last.values().filter(|edit| !newest.contains(&edit.words)) {
             self.wrong(format!("an acknowledged edit is not in the text: {edit:?}"));
         }
-        for (revision, body) in seen {
+        for (revision, body) in seen.into_iter().filter(|(revision, _)| *revision >= oldest) {
             let text = get(format!("/revisions/{revision}")).await;
             if text.as_deref().map(str::as_bytes) != Some(&*body) {
                 self.wrong(format!("a reader saw of revision {revision} what it never was"));
+            }
+        }
+    }
+
+    /// The oldest revision that is kept. Fewer than were promised are wrong.
+    async fn oldest(&self, client: &Client, url: &str) -> u64 {
+        let answer = client.get(format!("{url}/revisions/1")).send().await;
+        let Ok(answer) = answer else { return 1 };
+        if answer.status() != 404 {
+            return 1;
+        }
+        let problem: serde_json::Value = answer.json().await.unwrap_or_default();
+        let [oldest, newest] = ["oldest", "newest"].map(|name| problem[name].as_u64());
+        match (oldest, newest) {
+            (Some(oldest), Some(newest)) if newest - oldest + 1 >= REVISIONS_KEPT => oldest,
+            _ => {
+                self.wrong(format!("revisions are gone that should be kept: {problem}"));
+                1
             }
         }
     }
