@@ -22,6 +22,8 @@ const TAKING_TIME_MAX: Duration = Duration::from_millis(50);
 
 /// The part of a computation's time that the next one may wait for those who are just coming.
 const GATHERING_PART: f64 = 0.2;
+/// It waits no longer for them, however long a computation takes.
+const GATHERING_TIME_MAX: Duration = Duration::from_millis(10);
 /// How often it looks whether more have come.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
@@ -140,7 +142,7 @@ async fn fly<K: Eq + Hash, T, C: Fn() -> F, F: Future<Output = T>>(
         // little later answers all of them, where two would each answer a half. In time or not, the
         // next one begins.
         drop(timeout(TAKING_TIME_MAX, flight.is_left()).await);
-        gather(&under_way, &key, ran.mul_f64(GATHERING_PART)).await;
+        gather(&under_way, &key, ran.mul_f64(GATHERING_PART).min(GATHERING_TIME_MAX)).await;
         // Within one lock: whoever asks finds a next one to join, or none under way.
         let mut under_way = under_way.lock();
         match under_way.get_mut(&key).and_then(Option::take) {
