@@ -9,6 +9,18 @@ export function median(numbers) {
   return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
+/**
+ * The median of values that are known as whole numbers only: each stands for the interval around it,
+ * and the one that the middle falls into is taken to be filled evenly (median of grouped data).
+ */
+export function medianOfWhole(numbers) {
+  const sorted = numbers.toSorted((a, b) => a - b);
+  const middle = sorted[sorted.length >> 1];
+  const below = sorted.findIndex((number) => number === middle);
+  const within = sorted.filter((number) => number === middle).length;
+  return middle - 0.5 + (sorted.length / 2 - below) / within;
+}
+
 export function whole(number) {
   return Math.round(number).toLocaleString("en-US");
 }

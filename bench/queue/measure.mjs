@@ -123,8 +123,6 @@ function commonRate({ singles, drain }) {
 function latency(rate) {
   const measure = (contender, { seconds }) =>
     within(contender, { processing: true }, async (open) => {
-      // Once unmeasured: connections are made, code is compiled.
-      await generate(open, { kind: "arrivals", rate: rate / 2, seconds: 1 });
       const { p50_ms, p99_ms } = await generate(open, { kind: "arrivals", rate, seconds });
       return { p50_ms, p99_ms };
     });

@@ -3,7 +3,7 @@
 
 import { setTimeout as pause } from "node:timers/promises";
 
-import { median } from "../report.mjs";
+import { median, medianOfWhole } from "../report.mjs";
 import { stopAll } from "../servers.mjs";
 import { peer, runabout } from "./contenders.mjs";
 import { section } from "./section.mjs";
@@ -86,7 +86,7 @@ async function alone(tab, singles) {
   const at = (share) => answered[Math.ceil(share * answered.length) - 1];
   const figures = { p50_ms: at(0.5), p99_ms: at(0.99) };
   if (dispatched.length === 0) return figures;
-  // Whole milliseconds, both cut off alike: their mean is right, a middle one of them need not be.
-  const dispatched_ms = dispatched.reduce((sum, ms) => sum + ms, 0) / dispatched.length;
-  return { ...figures, dispatched_ms };
+  // Whole milliseconds, both cut off alike: their mean is right as it is.
+  const dispatched_mean_ms = dispatched.reduce((sum, ms) => sum + ms, 0) / dispatched.length;
+  return { ...figures, dispatched_p50_ms: medianOfWhole(dispatched), dispatched_mean_ms };
 }

@@ -30,8 +30,9 @@ ${table(figures)}
 - *Alone*: ${whole(singles)} tasks, one every 20 ms or more. For Runabout from the submission over HTTP until the answer
   (\`?wait=10\`) is there, which takes in two syncs to disk and the way through the tab; for the others
   from the message to its answer.
-- From the moment the node gave a Wasm task to the tab until it had the result, by the task's own
-  \`started_at\` and \`finished_at\`: ${wasm.dispatched_ms.toFixed(1)} ms in the mean, one sync to disk included.`;
+- From the moment the node gave a Wasm task to the tab until it had the result, one sync to disk included:
+  p50 ${wasm.dispatched_p50_ms.toFixed(2)} ms, ${wasm.dispatched_mean_ms.toFixed(2)} ms in the mean. By the task's own \`started_at\` and \`finished_at\`, which are
+  whole milliseconds, so that the p50 is the median of grouped values.`;
 }
 
 function table(figures) {
