@@ -26,8 +26,8 @@ export async function article({ runabout: binary, quick }) {
     const read = (server, where, options) =>
       load(driver, server, { path: `${where}/${NAME}`, seconds, ...options });
     const edited = { editors: 10, edits: EDITS };
-    figures.shared = await read(node, "/wiki", { readers: 1_536, ...edited });
-    figures.sharedOpen = await read(node, "/wiki", { readers: 1_536, rate: 20_000, ...edited });
+    figures.shared = await read(node, "/wiki", { readers: 1_408, ...edited });
+    figures.sharedOpen = await read(node, "/wiki", { readers: 1_408, rate: 20_000, ...edited });
     figures.each = await read(node, "/each", { readers: 4 * CORES, ...edited });
     figures.cached = await read(node, "/cached", { readers: 64, ...edited });
     figures.plain = await read(node, "/plain", { readers: 64, ...edited });

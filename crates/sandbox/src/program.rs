@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use runabout_protocol::{Arguments, Digest, Form, Language};
 use tokio::sync::Mutex;
-use wasmtime::{Engine, FuncType, InstancePre, Linker, Module};
+use wasmtime::{Engine, InstancePre, Linker, Module};
 
 use crate::accept::{Rejection, exports_of};
 use crate::guest::Guest;
@@ -36,7 +36,7 @@ pub struct Program {
 
 pub(crate) enum Kind {
     Js(Script),
-    Wasm { pre: InstancePre<Guest>, functions: Vec<(String, FuncType)>, imports_wasi: bool },
+    Wasm { pre: InstancePre<Guest>, functions: Vec<wasm::Function>, imports_wasi: bool },
     Wasi(InstancePre<Guest>),
 }
 

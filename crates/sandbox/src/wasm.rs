@@ -3,7 +3,9 @@
 use runabout_protocol::{Arguments, Json, Outcome, Returned};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use wasmtime::{ExternType, FuncType, InstancePre, Module, Store, Val, ValType};
+use wasmtime::{
+    Extern, ExternType, FuncType, InstancePre, Module, ModuleExport, Store, Val, ValType,
+};
 
 use crate::Error;
 use crate::guest::{Guest, failure};
@@ -12,13 +14,22 @@ use crate::program::listed;
 /// Integers up to this are exact as JSON numbers wherever they are read.
 const SAFE_INTEGER_MAX: i64 = (1 << 53) - 1;
 
+/// A function that a module exports.
+pub struct Function {
+    pub name: String,
+    /// Its place in every instance, found once.
+    place: ModuleExport,
+    ty: FuncType,
+}
+
 /// The functions a module exports, in the order it declares them.
-pub fn exported_functions(module: &Module) -> Vec<(String, FuncType)> {
+pub fn exported_functions(module: &Module) -> Vec<Function> {
     module
         .exports()
-        .filter_map(|export| match export.ty() {
-            ExternType::Func(ty) => Some((export.name().to_owned(), ty)),
-            _ => None,
+        .filter_map(|export| {
+            let ExternType::Func(ty) = export.ty() else { return None };
+            let place = module.get_export_index(export.name())?;
+            Some(Function { name: export.name().to_owned(), place, ty })
         })
         .collect()
 }
@@ -28,11 +39,12 @@ pub fn exported_functions(module: &Module) -> Vec<(String, FuncType)> {
 /// # Errors
 /// No such export, or arguments that do not fit it.
 pub fn bind<'a>(
-    functions: &'a [(String, FuncType)],
+    functions: &'a [Function],
     export: Option<&str>,
     args: &Arguments,
-) -> Result<(&'a str, Vec<Val>), Error> {
-    let (name, ty) = find(functions, export)?;
+) -> Result<(&'a Function, Vec<Val>), Error> {
+    let function = find(functions, export)?;
+    let Function { name, ty, .. } = function;
     if args.encoding.is_some() {
         return Err(Error::invalid_arguments(format!("{name} takes numbers, not bytes")));
     }
@@ -57,21 +69,17 @@ pub fn bind<'a>(
             ))
         })
     });
-    Ok((name, params.collect::<Result<_, _>>()?))
+    Ok((function, params.collect::<Result<_, _>>()?))
 }
 
-fn find<'a>(
-    functions: &'a [(String, FuncType)],
-    export: Option<&str>,
-) -> Result<(&'a str, &'a FuncType), Error> {
-    let names = || listed(functions.iter().map(|(name, _)| name.as_str()));
+fn find<'a>(functions: &'a [Function], export: Option<&str>) -> Result<&'a Function, Error> {
+    let names = || listed(functions.iter().map(|function| function.name.as_str()));
     match (export, functions) {
         (Some(wanted), _) => functions
             .iter()
-            .find(|(name, _)| name == wanted)
-            .map(|(name, ty)| (name.as_str(), ty))
+            .find(|function| function.name == wanted)
             .ok_or_else(|| Error::unknown_export(wanted, &names())),
-        (None, [(name, ty)]) => Ok((name, ty)),
+        (None, [only]) => Ok(only),
         (None, []) => Err(Error::no_export("the module exports no function".to_owned())),
         (None, _) => Err(Error::no_export(format!("name the export to call: {}", names()))),
     }
@@ -142,14 +150,15 @@ fn float(value: &Value) -> Option<f64> {
 pub async fn call(
     store: &mut Store<Guest>,
     pre: &InstancePre<Guest>,
-    (export, params): (&str, Vec<Val>),
+    (Function { name, place, ty }, params): (&Function, Vec<Val>),
 ) -> Outcome {
     let called = async {
         let instance = pre.instantiate_async(&mut *store).await?;
         let function = instance
-            .get_func(&mut *store, export)
-            .ok_or_else(|| wasmtime::format_err!("the export {export} has vanished"))?;
-        let mut results = vec![Val::I32(0); function.ty(&*store).results().len()];
+            .get_module_export(&mut *store, place)
+            .and_then(Extern::into_func)
+            .ok_or_else(|| wasmtime::format_err!("the export {name} has vanished"))?;
+        let mut results = vec![Val::I32(0); ty.results().len()];
         function.call_async(&mut *store, &params, &mut results).await?;
         wasmtime::error::Ok(results)
     };

@@ -20,12 +20,14 @@ pub const WAITING_MAX: usize = 8_192;
 /// do as soon as their threads get to it; longer waits would be for a thread that is stuck.
 const TAKING_TIME_MAX: Duration = Duration::from_millis(50);
 
-/// The part of a computation's time that the next one may wait for those who are just coming.
-const GATHERING_PART: f64 = 0.2;
-/// It waits no longer for them, however long a computation takes.
-const GATHERING_TIME_MAX: Duration = Duration::from_millis(10);
+/// The next computation waits for those who are just coming, no longer than the last one took and no
+/// longer than this.
+const GATHERING_TIME_MAX: Duration = Duration::from_millis(30);
 /// How often it looks whether more have come.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
+/// It waits on while of so many who wait at least one has come since the last look. Of those who come
+/// evenly, all through a computation of more than twenty looks, fewer do: they wait for nobody.
+const GATHERING_ONE_IN: usize = 20;
 
 /// Computations under way, by kind. The one that is next, if somebody waits for it already.
 type UnderWay<K, T> = HashMap<K, Option<Arc<Flight<T>>>>;
@@ -142,7 +144,7 @@ async fn fly<K: Eq + Hash, T, C: Fn() -> F, F: Future<Output = T>>(
         // little later answers all of them, where two would each answer a half. In time or not, the
         // next one begins.
         drop(timeout(TAKING_TIME_MAX, flight.is_left()).await);
-        gather(&under_way, &key, ran.mul_f64(GATHERING_PART).min(GATHERING_TIME_MAX)).await;
+        gather(&under_way, &key, ran.min(GATHERING_TIME_MAX)).await;
         // Within one lock: whoever asks finds a next one to join, or none under way.
         let mut under_way = under_way.lock();
         match under_way.get_mut(&key).and_then(Option::take) {
@@ -155,14 +157,14 @@ async fn fly<K: Eq + Hash, T, C: Fn() -> F, F: Future<Output = T>>(
     }
 }
 
-/// Waits, for `time_max` at most, while ever more wait for the next computation.
+/// Waits, for `time_max` at most, while many more come who wait for the next computation.
 async fn gather<K: Eq + Hash, T>(under_way: &Mutex<UnderWay<K, T>>, key: &K, time_max: Duration) {
     let end = Instant::now() + time_max;
     let mut before = 0;
     while Instant::now() + LOOK_EVERY < end {
         let next = under_way.lock().get(key).and_then(Option::clone);
         let waiting = next.map_or(0, |next| next.seats.load(Ordering::SeqCst));
-        if waiting <= before {
+        if waiting == 0 || waiting.saturating_sub(before) * GATHERING_ONE_IN < waiting {
             return;
         }
         before = waiting;
