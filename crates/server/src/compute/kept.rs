@@ -8,13 +8,13 @@ use std::sync::Arc;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
-use super::shared::{Shared, Without};
+use super::shared::{Pace, Shared, Without};
 
 /// Results by what they answer.
 pub struct Kept<K, T, W> {
     results: Arc<Cache<K, T, W>>,
     /// A try to fill a place. Who asks while one is under way waits for the next, and that one finds
-    /// what was kept before it or tries again.
+    /// what was kept before it, at once, or tries again.
     tries: Shared<K, T>,
 }
 
@@ -27,7 +27,7 @@ where
     /// Empty; `expected` results that weigh `weight_max` together.
     pub fn new(expected: usize, weight_max: u64, weighter: W) -> Self {
         let results = Arc::new(Cache::with_weighter(expected, weight_max, weighter));
-        Self { results, tries: Shared::default() }
+        Self { results, tries: Shared::new(Pace::Prompt) }
     }
 
     /// Those who wait at this moment.

@@ -23,7 +23,7 @@ use crate::endpoints::{Compute, DOCUMENT, DocumentBinding, Entry, Parameters, Ta
 use crate::problem::Problem;
 use crate::routes::dispatch::{call_of, deployed_of};
 use kept::Kept;
-use shared::{Shared, Without};
+use shared::{Pace, Shared, Without};
 
 /// How a document's computation was made, and how long it ran.
 const COMPUTE: HeaderName = HeaderName::from_static("runabout-compute");
@@ -51,7 +51,7 @@ pub struct Computes {
 impl Default for Computes {
     fn default() -> Self {
         let cached = Kept::new(CACHED_RESULTS, CACHED_BYTES_MAX, ByBytes);
-        Self { shared: Shared::default(), cached }
+        Self { shared: Shared::new(Pace::Gathering), cached }
     }
 }
 

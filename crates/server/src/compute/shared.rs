@@ -37,6 +37,16 @@ pub struct Shared<K, T> {
     /// A kind is here for as long as one of it runs.
     under_way: Arc<Mutex<UnderWay<K, T>>>,
     waiting: AtomicUsize,
+    pace: Pace,
+}
+
+/// When the next computation begins after one has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// At once.
+    Prompt,
+    /// When those who are just coming have come: each costs as much as the last.
+    Gathering,
 }
 
 /// Why there is no result.
@@ -48,9 +58,10 @@ pub enum Without {
     Broken,
 }
 
-impl<K, T> Default for Shared<K, T> {
-    fn default() -> Self {
-        Self { under_way: Arc::default(), waiting: AtomicUsize::new(0) }
+impl<K, T> Shared<K, T> {
+    /// None under way.
+    pub fn new(pace: Pace) -> Self {
+        Self { under_way: Arc::default(), waiting: AtomicUsize::new(0), pace }
     }
 }
 
@@ -80,7 +91,7 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static, T: Clone + Send + Sync + 'sta
                     let seat = Seat::take(&Arc::default());
                     let (first, all) = (Arc::clone(&seat.0), Arc::clone(&self.under_way));
                     // It ends by itself, when nobody waits any more.
-                    tokio::spawn(fly(all, key, first, compute()));
+                    tokio::spawn(fly(all, key, self.pace, first, compute()));
                     seat
                 }
             }
@@ -125,6 +136,7 @@ impl<T> Flight<T> {
 async fn fly<K: Eq + Hash, T, C: Fn() -> F, F: Future<Output = T>>(
     under_way: Arc<Mutex<UnderWay<K, T>>>,
     key: K,
+    pace: Pace,
     first: Arc<Flight<T>>,
     compute: C,
 ) {
@@ -140,11 +152,13 @@ async fn fly<K: Eq + Hash, T, C: Fn() -> F, F: Future<Output = T>>(
         if flight.result.set(result).is_ok() {
             flight.done.notify_waiters();
         }
-        // Those who are answered ask again, and others come meanwhile: one computation that begins a
-        // little later answers all of them, where two would each answer a half. In time or not, the
-        // next one begins.
-        drop(timeout(TAKING_TIME_MAX, flight.is_left()).await);
-        gather(&under_way, &key, ran.min(GATHERING_TIME_MAX)).await;
+        if pace == Pace::Gathering {
+            // Those who are answered ask again, and others come meanwhile: one computation that begins
+            // a little later answers all of them, where two would each answer a half. In time or not,
+            // the next one begins.
+            drop(timeout(TAKING_TIME_MAX, flight.is_left()).await);
+            gather(&under_way, &key, ran.min(GATHERING_TIME_MAX)).await;
+        }
         // Within one lock: whoever asks finds a next one to join, or none under way.
         let mut under_way = under_way.lock();
         match under_way.get_mut(&key).and_then(Option::take) {
@@ -246,7 +260,7 @@ mod tests {
         fn new() -> (Self, mpsc::UnboundedReceiver<usize>) {
             let (told, begins) = mpsc::unbounded_channel();
             let (begun, ends) = (Arc::default(), Arc::new(Semaphore::new(0)));
-            (Self { shared: Arc::default(), begun, ends, told }, begins)
+            (Self { shared: Arc::new(Shared::new(Pace::Gathering)), begun, ends, told }, begins)
         }
 
         fn ask(&self) -> JoinHandle<Result<usize, Without>> {
@@ -299,7 +313,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn no_answer_is_older_than_its_question_whoever_asks_when() {
-        let shared: Arc<Shared<(), usize>> = Arc::default();
+        let shared: Arc<Shared<(), usize>> = Arc::new(Shared::new(Pace::Gathering));
         let begun = Arc::new(AtomicUsize::new(0));
         let ask = |shared: Arc<Shared<(), usize>>, begun: Arc<AtomicUsize>| async move {
             for _ in 0..500 {
@@ -327,7 +341,7 @@ mod tests {
 
     #[tokio::test]
     async fn all_who_ask_again_at_once_share_one_computation() {
-        let shared: Arc<Shared<(), ()>> = Arc::default();
+        let shared: Arc<Shared<(), ()>> = Arc::new(Shared::new(Pace::Gathering));
         let begun = Arc::new(AtomicUsize::new(0));
         let asking: Vec<_> = (0..50)
             .map(|_| {
