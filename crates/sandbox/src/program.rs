@@ -19,7 +19,7 @@ use crate::accept::{Rejection, exports_of};
 use crate::guest::Guest;
 use crate::quickjs::Script;
 use crate::wasi::{Input, decode_bytes};
-use crate::{Error, imports, interruptible, wasm};
+use crate::{Error, counted, imports, interruptible, wasm};
 use cache::Programs;
 
 /// How long a compilation may take before its caller is told that it costs too much.
@@ -284,7 +284,9 @@ fn compile(engine: &Engine, path: Option<&Path>, bytes: &[u8]) -> Result<Module,
     // Before anything is replaced, so that what is wrong is told of the bytes that were handed in.
     Module::validate(engine, bytes).map_err(invalid)?;
     let replaced = interruptible::interruptible(bytes).map_err(|error| invalid(error.into()))?;
-    let module = Module::new(engine, replaced.as_deref().unwrap_or(bytes)).map_err(invalid)?;
+    let counted = counted::counted(replaced.as_deref().unwrap_or(bytes));
+    let counted = counted.map_err(|error| invalid(wasmtime::Error::new(error)))?;
+    let module = Module::new(engine, counted).map_err(invalid)?;
     let Some(path) = path else { return Ok(module) };
     match keep(&module, path) {
         // From the file it takes only the memory that it is used from, and gives it back if need be.
