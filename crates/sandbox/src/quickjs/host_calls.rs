@@ -225,10 +225,12 @@ mod tests {
 
     use parking_lot::Mutex;
     use runabout_protocol::Limits;
+    use tokio::runtime::Handle;
     use tokio_util::sync::CancellationToken;
     use wasmtime::{Module, Store};
 
     use super::*;
+    use crate::executor::Executor;
     use crate::host::Host;
     use crate::invocation::Silent;
     use crate::meter::{Meter, NodeMemory};
@@ -245,7 +247,8 @@ mod tests {
         let node = Arc::new(NodeMemory::new(1 << 20));
         let meter = Meter::new(Limits::default(), CancellationToken::new(), node);
         let host = Host::new(Arc::new(Silent), None);
-        let guest = Guest::new(Arc::new(meter), Arc::new(Mutex::new(host)));
+        let executor = Executor::start(1, &Handle::current()).expect("a thread starts");
+        let guest = Guest::new(Arc::new(meter), Arc::new(Mutex::new(host)), Arc::new(executor));
         let mut store = Store::new(&engine, guest);
         let linker = linker(&engine).expect("links");
         let instance = linker.instantiate_async(&mut store, &module).await.expect("fits");
