@@ -9,7 +9,6 @@ mod driver;
 mod engine_settings;
 mod exports;
 #[path = "../src/interruptible.rs"]
-#[expect(dead_code, reason = "what is compiled here is not looked for later")]
 mod interruptible;
 mod quickjs;
 

@@ -7,15 +7,17 @@
 //! carries the clock's deadline about for it: recursive `fib` takes a third longer that way. Shared,
 //! word for word, with the build script, for the JavaScript engine.
 
-use wasm_encoder::reencode::{Error, Reencode, utils};
+use std::fmt;
+
+use wasm_encoder::reencode::{self, Reencode, utils};
 use wasm_encoder::{
     BlockType, CodeSection, ConstExpr, EntityType, Function, FunctionSection, GlobalSection,
     GlobalType, ImportSection, Module, SectionId, TypeSection, ValType,
 };
 use wasmparser::{
-    CodeSectionReader, ElementItems, ExternalKind, FunctionBody, FunctionSectionReader,
-    GlobalSectionReader, ImportSectionReader, NameSectionReader, Operator, Parser, Payload,
-    TableInit, TypeRef, TypeSectionReader,
+    CodeSectionReader, CustomSectionReader, ElementItems, ExternalKind, FunctionBody,
+    FunctionSectionReader, GlobalSectionReader, ImportSectionReader, KnownCustom,
+    NameSectionReader, Operator, Parser, Payload, TableInit, TypeRef, TypeSectionReader,
 };
 
 /// Where the functions are imported from that the module calls: nothing that is written by hand.
@@ -27,24 +29,54 @@ pub const TICK: &str = "tick";
 /// Both of them.
 const HOST_FUNCTIONS: u32 = 2;
 
-/// How many instructions run, about, until the host is called: some ten microseconds' worth, and five
-/// milliseconds' where each touches memory for the first time.
+/// How many instructions run, about, until the host is called: some ten microseconds' worth, and a few
+/// milliseconds' where each waits for memory.
 const BUDGET: i32 = 32 << 10;
 
-/// So many instructions of a function or a loop count in full. Of a body that has more, an interpreter's
-/// say, most pass by most of them: of the rest one in [`PASSED_BY`] counts.
-const COUNTED_IN_FULL: i32 = 128;
-const PASSED_BY: i32 = 256;
-
-/// What counts for one that fills or copies a piece, as `interruptible` leaves it: fifty microseconds.
+/// What counts for an instruction that works on many bytes or elements at once. Most have few; those
+/// with a piece, as `interruptible` leaves it, take fifty microseconds, and sixteen fit a budget.
 const PIECE: i32 = BUDGET / 16;
 
-/// What counts for one that may take a millisecond or two: a call of the host, who may copy megabytes.
-const HOST_CALL: i32 = BUDGET / 4;
+/// At most so many instructions of code stand between two places that count.
+const STRETCH: i32 = 512;
 
-/// What has no more instructions than this is small: a loop that calls a counted function first, or a
-/// function that neither loops nor calls. Neither is counted by itself.
+/// No place counts more, though as many as a stretch may follow it: of an interpreter's loop, say, most
+/// are passed by.
+const COUNTED_MAX: i32 = 128;
+
+/// A function that neither loops nor calls, and has no more instructions than this, is counted by those
+/// who call it.
 const SMALL: i32 = 64;
+
+/// A loop is counted by the function that it calls first, if it has no more instructions than so many
+/// times those that count there.
+const TIMES_ITS_CALLEE: i32 = 4;
+
+/// The most places that count, in all of a module: each adds some 25 bytes, and a branch to compile.
+const PLACES_MAX: usize = 1 << 20;
+
+/// The module cannot be counted.
+#[derive(Debug)]
+pub enum Refusal {
+    /// It has more than [`PLACES_MAX`] loops and functions.
+    TooMany,
+    /// It calls what is for counting alone.
+    NamesHost,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooMany => "the module has too many loops and functions",
+            Self::NamesHost => "the module imports what only the sandbox may",
+        })
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// Why there is no counted module.
+pub type Error = reencode::Error<Refusal>;
 
 /// The module with its counting; `module` must be valid.
 ///
@@ -70,35 +102,39 @@ struct Counting {
     /// Imported functions are put where indirect calls find them.
     imports_are_referenced: bool,
     bodies: Vec<Body>,
-    /// The next of them.
-    next: usize,
+    /// How many of them are written, and how many places that count.
+    written: usize,
+    places: usize,
 }
 
-/// What a function counts: where it begins, and in each of its loops, in their order.
+/// A function's code.
 #[derive(Default)]
 struct Body {
-    counts: Vec<Count>,
+    /// Outside of its loops, and in each of them, in their order.
+    parts: Vec<Part>,
     calls: bool,
 }
 
 impl Body {
     fn is_small_leaf(&self) -> bool {
-        matches!(self.counts[..], [all] if all.instructions <= SMALL) && !self.calls
+        matches!(self.parts[..], [all] if all.instructions <= SMALL) && !self.calls
     }
 }
 
-/// What is counted at one place: where the function begins, or one of its loops.
+/// Code that is counted where it begins: of a function, or of a loop.
 #[derive(Clone, Copy, Default)]
-struct Count {
+struct Part {
     instructions: i32,
     /// The function of the module that a loop calls before anything else can happen.
     calls_first: Option<usize>,
 }
 
-impl Count {
-    fn weight(self) -> i32 {
-        self.instructions.min(COUNTED_IN_FULL) + self.instructions / PASSED_BY
-    }
+/// What is done before an instruction that may take long.
+enum Before {
+    /// It counts for a piece.
+    Count,
+    /// The host is called.
+    Renew,
 }
 
 impl Counting {
@@ -113,7 +149,11 @@ impl Counting {
                 }
                 Payload::ImportSection(imports) => {
                     for import in imports.into_imports() {
-                        match import?.ty {
+                        let import = import?;
+                        if import.module == HOST_MODULE {
+                            return Err(Error::UserError(Refusal::NamesHost));
+                        }
+                        match import.ty {
                             TypeRef::Func(_) | TypeRef::FuncExact(_) => {
                                 counting.imported_functions += 1;
                             }
@@ -186,13 +226,13 @@ impl Counting {
         Ok(())
     }
 
-    /// For how many others an instruction counts that may take long.
-    fn weight(&self, operator: &Operator<'_>) -> Option<i32> {
+    fn before(&self, operator: &Operator<'_>) -> Option<Before> {
         Some(match operator {
+            // Of the host, who may copy megabytes.
             Operator::Call { function_index } | Operator::ReturnCall { function_index }
                 if *function_index < self.imported_functions =>
             {
-                HOST_CALL
+                Before::Renew
             }
             Operator::CallIndirect { .. }
             | Operator::ReturnCallIndirect { .. }
@@ -200,7 +240,7 @@ impl Counting {
             | Operator::ReturnCallRef { .. }
                 if self.imports_are_referenced =>
             {
-                HOST_CALL
+                Before::Renew
             }
             Operator::MemoryFill { .. }
             | Operator::MemoryCopy { .. }
@@ -208,8 +248,11 @@ impl Counting {
             | Operator::TableFill { .. }
             | Operator::TableCopy { .. }
             | Operator::TableInit { .. }
-            | Operator::TableGrow { .. } => PIECE,
-            // As much as a segment has, which is as much as an artifact may have.
+            | Operator::TableGrow { .. }
+            | Operator::StructNew { .. }
+            | Operator::StructNewDefault { .. }
+            | Operator::ArrayNewFixed { .. } => Before::Count,
+            // As much as a segment or an array has.
             Operator::MemoryInit { .. }
             | Operator::ArrayNew { .. }
             | Operator::ArrayNewDefault { .. }
@@ -218,26 +261,50 @@ impl Counting {
             | Operator::ArrayFill { .. }
             | Operator::ArrayCopy { .. }
             | Operator::ArrayInitData { .. }
-            | Operator::ArrayInitElem { .. } => BUDGET,
+            | Operator::ArrayInitElem { .. } => Before::Renew,
             _ => return None,
         })
     }
 
+    /// For how many instructions one counts, with those of a function that counts nothing itself.
+    fn cost(&self, operator: &Operator<'_>) -> i32 {
+        match operator {
+            Operator::Call { function_index } | Operator::ReturnCall { function_index } => {
+                match self.own(*function_index).and_then(|index| self.bodies.get(index)) {
+                    Some(callee) if callee.is_small_leaf() => 1 + callee.parts[0].instructions,
+                    _ => 1,
+                }
+            }
+            Operator::CallIndirect { .. }
+            | Operator::CallRef { .. }
+            | Operator::ReturnCallIndirect { .. }
+            | Operator::ReturnCallRef { .. }
+            | Operator::Throw { .. }
+            | Operator::ThrowRef => 1 + SMALL,
+            _ => 1,
+        }
+    }
+
+    /// Which of the module's own functions that is.
+    fn own(&self, function: u32) -> Option<usize> {
+        function.checked_sub(self.imported_functions).map(|index| index as usize)
+    }
+
     fn body(&self, body: &FunctionBody<'_>) -> Result<Body, Error> {
-        let mut counts = vec![Count::default()];
+        let mut parts = vec![Part::default()];
         let mut calls = false;
-        // Every block that is open, by what its instructions count to.
+        // Every block that is open, by the part it belongs to.
         let mut open = vec![0];
         let mut is_at_start_of_loop = false;
         let mut operators = body.get_operators_reader()?;
         while !operators.eof() {
             let operator = operators.read()?;
             let current = *open.last().unwrap_or(&0);
-            counts[current].instructions += 1;
+            parts[current].instructions += self.cost(&operator);
             match operator {
                 Operator::Loop { .. } => {
-                    open.push(counts.len());
-                    counts.push(Count::default());
+                    open.push(parts.len());
+                    parts.push(Part::default());
                 }
                 Operator::Block { .. }
                 | Operator::If { .. }
@@ -247,8 +314,7 @@ impl Counting {
                 Operator::Call { function_index } => {
                     calls = true;
                     if is_at_start_of_loop {
-                        let own = function_index.checked_sub(self.imported_functions);
-                        counts[current].calls_first = own.map(|index| index as usize);
+                        parts[current].calls_first = self.own(function_index);
                     }
                 }
                 Operator::CallIndirect { .. }
@@ -261,7 +327,7 @@ impl Counting {
             is_at_start_of_loop = matches!(operator, Operator::Loop { .. })
                 || is_at_start_of_loop && is_plain(&operator);
         }
-        Ok(Body { counts, calls })
+        Ok(Body { parts, calls })
     }
 
     /// The functions that are imported come after all others that are.
@@ -278,6 +344,11 @@ impl Counting {
         self.imported_functions + HOST_FUNCTIONS + self.functions
     }
 
+    /// The one that counts a piece.
+    fn piece(&self) -> u32 {
+        self.renewing() + 1
+    }
+
     fn import(&self, imports: &mut ImportSection) {
         let (nothing, answer) = (self.types, self.types + 1);
         imports.import(HOST_MODULE, HAS_TICKED, EntityType::Function(answer));
@@ -290,18 +361,30 @@ impl Counting {
     }
 
     /// Whether a loop's every turn is counted by the function that it calls.
-    fn is_counted_by_callee(&self, count: Count) -> bool {
-        let callee = count.calls_first.and_then(|index| self.bodies.get(index));
-        count.instructions <= SMALL && callee.is_some_and(|callee| !callee.is_small_leaf())
+    fn is_counted_by_callee(&self, part: Part) -> bool {
+        let callee = part.calls_first.and_then(|index| self.bodies.get(index));
+        callee.is_some_and(|callee| {
+            let counted = callee.parts[0].instructions.min(COUNTED_MAX);
+            !callee.is_small_leaf() && part.instructions <= counted * TIMES_ITS_CALLEE
+        })
     }
 
-    fn count(&self, function: &mut Function, weight: i32) {
-        let (left, renewing) = (self.globals, self.renewing());
-        let mut code = function.instructions();
-        code.global_get(left).i32_const(weight).i32_sub().global_set(left);
-        code.global_get(left).i32_const(0).i32_lt_s();
-        code.if_(BlockType::Empty).call(renewing).end();
+    fn count(&mut self, function: &mut Function, weight: i32) -> Result<(), Error> {
+        self.places += 1;
+        if self.places > PLACES_MAX {
+            return Err(Error::UserError(Refusal::TooMany));
+        }
+        count(function, weight, (self.globals, self.renewing()));
+        Ok(())
     }
+}
+
+/// Takes from what is left of the budget, and renews it when that is used up.
+fn count(function: &mut Function, weight: i32, (left, renewing): (u32, u32)) {
+    let mut code = function.instructions();
+    code.global_get(left).i32_const(weight).i32_sub().global_set(left);
+    code.global_get(left).i32_const(0).i32_lt_s();
+    code.if_(BlockType::Empty).call(renewing).end();
 }
 
 /// Whether it goes on with the next instruction, or traps.
@@ -329,10 +412,12 @@ fn is_plain(operator: &Operator<'_>) -> bool {
 }
 
 impl Reencode for Counting {
-    type Error = std::convert::Infallible;
+    type Error = Refusal;
 
     fn function_index(&mut self, function: u32) -> Result<u32, Error> {
-        Ok(if function < self.imported_functions { function } else { function + HOST_FUNCTIONS })
+        // What a name is given to need not be there.
+        let moved = function.saturating_add(HOST_FUNCTIONS);
+        Ok(if function < self.imported_functions { function } else { moved })
     }
 
     fn parse_type_section(
@@ -362,6 +447,7 @@ impl Reencode for Counting {
         section: FunctionSectionReader<'_>,
     ) -> Result<(), Error> {
         utils::parse_function_section(self, functions, section)?;
+        functions.function(self.types);
         functions.function(self.types);
         Ok(())
     }
@@ -411,6 +497,10 @@ impl Reencode for Counting {
         body.i32_const(BUDGET).global_set(self.globals);
         body.call(self.has_ticked()).if_(BlockType::Empty).call(self.tick()).end().end();
         code.function(&renewing);
+        let mut piece = Function::new([]);
+        count(&mut piece, PIECE, (self.globals, self.renewing()));
+        piece.instructions().end();
+        code.function(&piece);
         Ok(())
     }
 
@@ -419,30 +509,53 @@ impl Reencode for Counting {
         code: &mut CodeSection,
         body: FunctionBody<'_>,
     ) -> Result<(), Error> {
-        let index = self.next;
-        self.next += 1;
+        // Read again, now that it is known which functions count nothing.
+        let Body { parts, .. } = self.body(&body)?;
+        let is_small_leaf = self.bodies[self.written].is_small_leaf();
+        self.written += 1;
+        let mut parts = parts.into_iter();
         let mut function = self.new_function_with_parsed_locals(&body)?;
-        if !self.bodies[index].is_small_leaf() {
-            self.count(&mut function, self.bodies[index].counts[0].weight());
+        let first = parts.next().unwrap_or_default();
+        if !is_small_leaf {
+            self.count(&mut function, first.instructions.min(COUNTED_MAX))?;
         }
-        let mut loops = 0;
+        let mut since = 0;
         let mut operators = body.get_operators_reader()?;
         while !operators.eof() {
             let operator = operators.read()?;
-            if let Some(weight) = self.weight(&operator) {
-                self.count(&mut function, weight);
+            since += self.cost(&operator);
+            if since > STRETCH {
+                self.count(&mut function, COUNTED_MAX)?;
+                since = 0;
+            }
+            match self.before(&operator) {
+                Some(Before::Renew) => drop(function.instructions().call(self.renewing())),
+                Some(Before::Count) => drop(function.instructions().call(self.piece())),
+                None => {}
             }
             let is_loop = matches!(operator, Operator::Loop { .. });
             function.instruction(&self.instruction(operator)?);
             if is_loop {
-                loops += 1;
-                let count = self.bodies[index].counts[loops];
-                if !self.is_counted_by_callee(count) {
-                    self.count(&mut function, count.weight());
+                let part = parts.next().unwrap_or_default();
+                if !self.is_counted_by_callee(part) {
+                    self.count(&mut function, part.instructions.min(COUNTED_MAX))?;
+                    since = 0;
                 }
             }
         }
         code.function(&function);
+        Ok(())
+    }
+
+    fn parse_custom_section(
+        &mut self,
+        module: &mut Module,
+        section: CustomSectionReader<'_>,
+    ) -> Result<(), Error> {
+        // Others are for tools, and speak of places that have moved.
+        if let KnownCustom::Name(names) = section.as_known() {
+            module.section(&self.custom_name_section(names)?);
+        }
         Ok(())
     }
 

@@ -1,9 +1,9 @@
 //! Makes a module whose large fills and copies can be interrupted. What a guest does is counted where
 //! its code loops, calls and begins a bulk instruction (`counted.rs`), but one `memory.fill` may write
-//! gigabytes, and whoever waits for its thread waits until it is done. So `memory.fill` and `memory.copy` become calls
-//! of functions that do the same piece by piece, in a loop. The functions come after all others, so
-//! that nothing is renumbered; what can be seen of the two instructions, traps included, stays as
-//! it is. Shared, word for word, with the build script, for the JavaScript engine.
+//! gigabytes, and whoever waits for its thread waits until it is done. So `memory.fill` and `memory.copy`
+//! become calls of functions that do the same piece by piece, in a loop. The functions come after all
+//! others, so that nothing is renumbered; what can be seen of the two instructions, traps included,
+//! stays as it is. Shared, word for word, with the build script, for the JavaScript engine.
 //!
 //! Others need none of this: `memory.init` reads a segment, which is no larger than an artifact, and
 //! tables are small.
@@ -18,10 +18,6 @@ use wasm_encoder::{
 use wasmparser::{
     FunctionBody, KnownCustom, Name, NameSectionReader, Operator, Parser, Payload, Result, TypeRef,
 };
-
-/// Counts up with every change of what comes out, here and in `counted.rs`, so that code compiled before
-/// is not taken for it.
-pub const VERSION: u32 = 2;
 
 /// The most that is written at once. Where no page of it was touched before,
 /// this takes some 50 microseconds.

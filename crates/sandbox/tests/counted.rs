@@ -168,11 +168,53 @@ fn what_takes_long_by_itself_is_counted_by_itself() {
     assert_eq!(looks(""), 0);
     let fill = "(memory.fill (i32.const 0) (i32.const 1) (i32.const 64))";
     assert!((60..70).contains(&looks(fill)));
-    assert!((240..260).contains(&looks("(call $slow)")));
+    assert_eq!(looks("(call $slow)"), 1_000);
     let init = "(memory.init $data (i32.const 0) (i32.const 0) (i32.const 4))";
     assert!(looks(init) >= 999);
     let table = "(table.fill 0 (i32.const 0) (ref.null func) (i32.const 5))";
     assert!((60..70).contains(&looks(table)));
+}
+
+/// However code is laid out, a look is not further away than a few budgets of instructions.
+#[test]
+fn work_between_two_looks_is_bounded() {
+    const BUDGET: u64 = 32 << 10;
+    let add = "(global.set $g (i32.add (global.get $g) (i32.const 1)))";
+    let small = add.repeat(15);
+    let cases = [
+        // Functions that are not counted themselves, called by code without a branch.
+        ("leaves", "(call $leaf)".repeat(5_000), 5_000 * 61),
+        ("leaves in a loop", "(loop (call $leaf) (br_if 0 (call $more)))".to_owned(), 100 * 64),
+        ("one long stretch", add.repeat(20_000), 80_000),
+        ("many blocks", format!("(block {small})").repeat(1_000), 62_000),
+        (
+            "a loop that calls first",
+            format!("(loop (call $light) {small} (br_if 0 (call $more)))"),
+            100 * 70,
+        ),
+    ];
+    for (name, body, instructions) in cases {
+        let wat = format!(
+            r#"(module (global $g (mut i32) (i32.const 0)) (global $turns (mut i32) (i32.const 0))
+                (func $leaf {small})
+                (func $none) (func $light (call $none))
+                (func $more (result i32)
+                    (global.set $turns (i32.add (global.get $turns) (i32.const 1)))
+                    (i32.rem_s (global.get $turns) (i32.const 100)))
+                (func $once {body})
+                (func (export "run") (local $left i32)
+                    (local.set $left (i32.const 300))
+                    (loop (call $once)
+                        (local.tee $left (i32.sub (local.get $left) (i32.const 1)))
+                        (br_if 0))))"#
+        );
+        let module = counted(&bytes(&wat)).expect("can be read");
+        let (mut store, instance) = instance(&engine(), &module, u64::MAX);
+        let run = instance.expect("instantiates").get_func(&mut store, "run");
+        run.expect("is exported").call(&mut store, &[], &mut []).expect("returns");
+        let (looks, all) = (store.data().taken, 300 * instructions);
+        assert!(looks * BUDGET * 5 > all, "{name}: {looks} looks at {all} instructions");
+    }
 }
 
 #[test]
@@ -259,4 +301,28 @@ fn modules_without_code_stay_as_they_are() {
 #[test]
 fn what_is_no_module_is_an_error() {
     assert!(counted(b"hello").is_err());
+}
+
+#[test]
+fn nobody_else_calls_what_is_for_counting() {
+    let wat = format!(r#"(module (import "{HOST_MODULE}" "{HAS_TICKED}" (func (result i32))))"#);
+    assert!(counted(&bytes(&wat)).is_err());
+}
+
+#[test]
+fn names_of_what_is_not_there_are_no_hindrance() {
+    let mut module = bytes("(module (func))");
+    let mut names = wasm_encoder::NameMap::new();
+    names.append(u32::MAX, "nobody");
+    let mut section = wasm_encoder::NameSection::new();
+    section.functions(&names);
+    wasm_encoder::Section::append_to(&section, &mut module);
+    let counted = counted(&module).expect("can be read");
+    Module::new(&engine(), counted).expect("is valid");
+}
+
+#[test]
+fn more_places_than_can_be_compiled_are_refused() {
+    let wat = format!("(module (func {}))", "loop end ".repeat(1 << 20));
+    assert!(counted(&bytes(&wat)).is_err());
 }

@@ -156,8 +156,9 @@ async fn fly<K: Eq + Hash, T, C: Fn() -> F, F: Future<Output = T>>(
             // Those who are answered ask again, and others come meanwhile: one computation that begins
             // a little later answers all of them, where two would each answer a half. In time or not,
             // the next one begins.
+            let before = waiting_for_next(&under_way, &key);
             drop(timeout(TAKING_TIME_MAX, flight.is_left()).await);
-            gather(&under_way, &key, ran.min(GATHERING_TIME_MAX)).await;
+            gather(&under_way, &key, before, ran.min(GATHERING_TIME_MAX)).await;
         }
         // Within one lock: whoever asks finds a next one to join, or none under way.
         let mut under_way = under_way.lock();
@@ -171,19 +172,28 @@ async fn fly<K: Eq + Hash, T, C: Fn() -> F, F: Future<Output = T>>(
     }
 }
 
-/// Waits, for `time_max` at most, while many more come who wait for the next computation.
-async fn gather<K: Eq + Hash, T>(under_way: &Mutex<UnderWay<K, T>>, key: &K, time_max: Duration) {
+/// Waits, for `time_max` at most, while many more come who wait for the next computation than the
+/// `before` who did when the last one ended.
+async fn gather<K: Eq + Hash, T>(
+    under_way: &Mutex<UnderWay<K, T>>,
+    key: &K,
+    mut before: usize,
+    time_max: Duration,
+) {
     let end = Instant::now() + time_max;
-    let mut before = 0;
     while Instant::now() + LOOK_EVERY < end {
-        let next = under_way.lock().get(key).and_then(Option::clone);
-        let waiting = next.map_or(0, |next| next.seats.load(Ordering::SeqCst));
+        let waiting = waiting_for_next(under_way, key);
         if waiting == 0 || waiting.saturating_sub(before) * GATHERING_ONE_IN < waiting {
             return;
         }
         before = waiting;
         sleep(LOOK_EVERY).await;
     }
+}
+
+fn waiting_for_next<K: Eq + Hash, T>(under_way: &Mutex<UnderWay<K, T>>, key: &K) -> usize {
+    let next = under_way.lock().get(key).and_then(Option::clone);
+    next.map_or(0, |next| next.seats.load(Ordering::SeqCst))
 }
 
 /// A place among those who wait; given up when this is dropped.
