@@ -2,6 +2,7 @@
 //! memory, and compiles the snapshot ahead of time. What a run finds is a copy of that memory.
 
 #[path = "../src/counted.rs"]
+#[expect(dead_code, reason = "what is compiled here is our own")]
 mod counted;
 mod driver;
 #[path = "../src/engine_settings.rs"]
@@ -43,7 +44,7 @@ fn main() -> wasmtime::Result<()> {
     let engine = Engine::new(&engine_settings::compiled_code_settings()?)?;
     let module = exports::keep_api(&snapshot.module)?;
     let module = interruptible::interruptible(&module)?.unwrap_or(module);
-    let module = counted::counted(&module)?;
+    let module = counted::counted(&module, counted::Origin::Ours)?;
     let compiled = engine.precompile_module(&module)?;
 
     write(&out_dir, "quickjs.cwasm", &compiled)?;

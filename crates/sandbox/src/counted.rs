@@ -1,7 +1,7 @@
 //! Makes a module that counts what it does, and calls its host when that comes to a budget. The host
 //! then looks at the clock, at limits and at who waits. Each function and each loop counts its
-//! instructions where it begins, so that nothing repeats without being counted, and what may take long
-//! is counted by itself.
+//! instructions where it begins, or is counted by who calls it or whom it calls, and what may take long
+//! is counted by itself, so that nothing repeats without being counted.
 //!
 //! wasmtime can have compiled code look at a clock of its own in the same places (its epochs), and
 //! carries the clock's deadline about for it: recursive `fib` takes a third longer that way. Shared,
@@ -29,20 +29,24 @@ pub const TICK: &str = "tick";
 /// Both of them.
 const HOST_FUNCTIONS: u32 = 2;
 
-/// How many instructions run, about, until the host is called: some ten microseconds' worth, and a few
-/// milliseconds' where each waits for memory.
-const BUDGET: i32 = 32 << 10;
+/// How many instructions run, about, until the host is called: some five microseconds' worth. Places may
+/// count up to a tenth of what passes, and an instruction may wait for memory: tens of milliseconds are
+/// the worst that comes of it.
+const BUDGET: i32 = 16 << 10;
 
 /// What counts for an instruction that works on many bytes or elements at once. Most have few; those
 /// with a piece, as `interruptible` leaves it, take fifty microseconds, and sixteen fit a budget.
 const PIECE: i32 = BUDGET / 16;
 
-/// At most so many instructions of code stand between two places that count.
+/// At most so many instructions run, whichever way they take, from one place that counts to the next.
 const STRETCH: i32 = 512;
 
-/// No place counts more, though as many as a stretch may follow it: of an interpreter's loop, say, most
-/// are passed by.
+/// No place counts more, though as many as a stretch may follow it.
 const COUNTED_MAX: i32 = 128;
+
+/// The same in an interpreter of our own, of whose loop each turn passes most by. It has no long
+/// stretches, and is not counted between.
+const COUNTED_MAX_OF_OURS: i32 = 32;
 
 /// A function that neither loops nor calls, and has no more instructions than this, is counted by those
 /// who call it.
@@ -50,7 +54,11 @@ const SMALL: i32 = 64;
 
 /// A loop is counted by the function that it calls first, if it has no more instructions than so many
 /// times those that count there.
-const TIMES_ITS_CALLEE: i32 = 4;
+const TIMES_ITS_CALLEE: i32 = 2;
+
+/// The most exceptions that may be waited for at one place, all blocks around it together: whatever is
+/// thrown is held against each of them, in each function that is open.
+const CATCHES_MAX: usize = 64;
 
 /// The most places that count, in all of a module: each adds some 25 bytes, and a branch to compile.
 const PLACES_MAX: usize = 1 << 20;
@@ -58,8 +66,10 @@ const PLACES_MAX: usize = 1 << 20;
 /// The module cannot be counted.
 #[derive(Debug)]
 pub enum Refusal {
-    /// It has more than [`PLACES_MAX`] loops and functions.
+    /// It has more than [`PLACES_MAX`] places to count at.
     TooMany,
+    /// It waits for more than [`CATCHES_MAX`] exceptions at one place.
+    TooManyCatches,
     /// It calls what is for counting alone.
     NamesHost,
 }
@@ -67,7 +77,8 @@ pub enum Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::TooMany => "the module has too many loops and functions",
+            Self::TooMany => "the module has too many loops, functions and stretches of code",
+            Self::TooManyCatches => "the module waits for too many exceptions at one place",
             Self::NamesHost => "the module imports what only the sandbox may",
         })
     }
@@ -78,12 +89,24 @@ impl std::error::Error for Refusal {}
 /// Why there is no counted module.
 pub type Error = reencode::Error<Refusal>;
 
+/// Whose module it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Anybody's: it may be laid out so that little of it is counted.
+    Guest,
+    /// Our own interpreter.
+    Ours,
+}
+
 /// The module with its counting; `module` must be valid.
 ///
 /// # Errors
-/// It cannot be read.
-pub fn counted(module: &[u8]) -> Result<Vec<u8>, Error> {
+/// It cannot be read, or is refused.
+pub fn counted(module: &[u8], origin: Origin) -> Result<Vec<u8>, Error> {
     let mut counting = Counting::of(module)?;
+    if origin == Origin::Ours {
+        (counting.counted_max, counting.stretch) = (COUNTED_MAX_OF_OURS, i32::MAX);
+    }
     if counting.bodies.is_empty() {
         return Ok(module.to_vec());
     }
@@ -93,8 +116,9 @@ pub fn counted(module: &[u8]) -> Result<Vec<u8>, Error> {
 }
 
 /// What must be known of a module, and what is added to it.
-#[derive(Default)]
 struct Counting {
+    counted_max: i32,
+    stretch: i32,
     types: u32,
     imported_functions: u32,
     functions: u32,
@@ -139,7 +163,18 @@ enum Before {
 
 impl Counting {
     fn of(module: &[u8]) -> Result<Self, Error> {
-        let mut counting = Self::default();
+        let mut counting = Self {
+            counted_max: COUNTED_MAX,
+            stretch: STRETCH,
+            types: 0,
+            imported_functions: 0,
+            functions: 0,
+            globals: 0,
+            imports_are_referenced: false,
+            bodies: Vec::new(),
+            written: 0,
+            places: 0,
+        };
         for payload in Parser::new(0).parse_all(module) {
             match payload? {
                 Payload::TypeSection(groups) => {
@@ -252,8 +287,10 @@ impl Counting {
             | Operator::StructNew { .. }
             | Operator::StructNewDefault { .. }
             | Operator::ArrayNewFixed { .. } => Before::Count,
-            // As much as a segment or an array has.
-            Operator::MemoryInit { .. }
+            // As much as a segment or an array has; or all functions that are open, and what they wait for.
+            Operator::Throw { .. }
+            | Operator::ThrowRef
+            | Operator::MemoryInit { .. }
             | Operator::ArrayNew { .. }
             | Operator::ArrayNewDefault { .. }
             | Operator::ArrayNewData { .. }
@@ -278,9 +315,7 @@ impl Counting {
             Operator::CallIndirect { .. }
             | Operator::CallRef { .. }
             | Operator::ReturnCallIndirect { .. }
-            | Operator::ReturnCallRef { .. }
-            | Operator::Throw { .. }
-            | Operator::ThrowRef => 1 + SMALL,
+            | Operator::ReturnCallRef { .. } => 1 + SMALL,
             _ => 1,
         }
     }
@@ -293,23 +328,29 @@ impl Counting {
     fn body(&self, body: &FunctionBody<'_>) -> Result<Body, Error> {
         let mut parts = vec![Part::default()];
         let mut calls = false;
-        // Every block that is open, by the part it belongs to.
-        let mut open = vec![0];
+        // Every block that is open, by the part it belongs to and the exceptions that are waited for.
+        let mut open = vec![(0, 0)];
         let mut is_at_start_of_loop = false;
         let mut operators = body.get_operators_reader()?;
         while !operators.eof() {
             let operator = operators.read()?;
-            let current = *open.last().unwrap_or(&0);
+            let (current, catches) = *open.last().unwrap_or(&(0, 0));
             parts[current].instructions += self.cost(&operator);
             match operator {
                 Operator::Loop { .. } => {
-                    open.push(parts.len());
+                    open.push((parts.len(), catches));
                     parts.push(Part::default());
                 }
-                Operator::Block { .. }
-                | Operator::If { .. }
-                | Operator::Try { .. }
-                | Operator::TryTable { .. } => open.push(current),
+                Operator::Block { .. } | Operator::If { .. } | Operator::Try { .. } => {
+                    open.push((current, catches));
+                }
+                Operator::TryTable { ref try_table } => {
+                    let catches = catches + try_table.catches.len();
+                    if catches > CATCHES_MAX {
+                        return Err(Error::UserError(Refusal::TooManyCatches));
+                    }
+                    open.push((current, catches));
+                }
                 Operator::End | Operator::Delegate { .. } => drop(open.pop()),
                 Operator::Call { function_index } => {
                     calls = true;
@@ -364,7 +405,7 @@ impl Counting {
     fn is_counted_by_callee(&self, part: Part) -> bool {
         let callee = part.calls_first.and_then(|index| self.bodies.get(index));
         callee.is_some_and(|callee| {
-            let counted = callee.parts[0].instructions.min(COUNTED_MAX);
+            let counted = callee.parts[0].instructions.min(self.counted_max);
             !callee.is_small_leaf() && part.instructions <= counted * TIMES_ITS_CALLEE
         })
     }
@@ -376,6 +417,43 @@ impl Counting {
         }
         count(function, weight, (self.globals, self.renewing()));
         Ok(())
+    }
+}
+
+/// How many instructions at most have run since the last place that counted, whichever way led here. A
+/// way may lead past whatever stands within a block, so that a place in there holds no further than its
+/// end. A loop's place counts for the loop alone.
+#[derive(Default)]
+struct Since {
+    instructions: i32,
+    /// All that were passed, and of each open block: what they and `instructions` were at its start.
+    all: i32,
+    open: Vec<(i32, i32)>,
+}
+
+impl Since {
+    fn pass(&mut self, operator: &Operator<'_>, cost: i32) {
+        self.instructions = self.instructions.saturating_add(cost);
+        self.all = self.all.saturating_add(cost);
+        match operator {
+            Operator::Loop { .. }
+            | Operator::Block { .. }
+            | Operator::If { .. }
+            | Operator::Try { .. }
+            | Operator::TryTable { .. } => self.open.push((self.all, self.instructions)),
+            Operator::Else => self.instructions = self.past_block(),
+            Operator::End => {
+                self.instructions = self.past_block();
+                self.open.pop();
+            }
+            _ => {}
+        }
+    }
+
+    /// As many as may have run on a way past all places of the block that is open.
+    fn past_block(&self) -> i32 {
+        let passed = |(all, instructions): &(i32, i32)| instructions.saturating_add(self.all - all);
+        self.open.last().map_or(self.instructions, passed)
     }
 }
 
@@ -517,17 +595,13 @@ impl Reencode for Counting {
         let mut function = self.new_function_with_parsed_locals(&body)?;
         let first = parts.next().unwrap_or_default();
         if !is_small_leaf {
-            self.count(&mut function, first.instructions.min(COUNTED_MAX))?;
+            self.count(&mut function, first.instructions.min(self.counted_max))?;
         }
-        let mut since = 0;
+        let mut since = Since::default();
         let mut operators = body.get_operators_reader()?;
         while !operators.eof() {
             let operator = operators.read()?;
-            since += self.cost(&operator);
-            if since > STRETCH {
-                self.count(&mut function, COUNTED_MAX)?;
-                since = 0;
-            }
+            since.pass(&operator, self.cost(&operator));
             match self.before(&operator) {
                 Some(Before::Renew) => drop(function.instructions().call(self.renewing())),
                 Some(Before::Count) => drop(function.instructions().call(self.piece())),
@@ -538,9 +612,12 @@ impl Reencode for Counting {
             if is_loop {
                 let part = parts.next().unwrap_or_default();
                 if !self.is_counted_by_callee(part) {
-                    self.count(&mut function, part.instructions.min(COUNTED_MAX))?;
-                    since = 0;
+                    self.count(&mut function, part.instructions.min(self.counted_max))?;
                 }
+            }
+            if since.instructions > self.stretch && !operators.eof() {
+                self.count(&mut function, self.counted_max)?;
+                since.instructions = 0;
             }
         }
         code.function(&function);

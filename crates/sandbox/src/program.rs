@@ -288,14 +288,16 @@ fn compile(engine: &Engine, path: Option<&Path>, bytes: &[u8]) -> Result<Module,
     // Before anything is replaced, so that what is wrong is told of the bytes that were handed in.
     Module::validate(engine, bytes).map_err(invalid)?;
     let replaced = interruptible::interruptible(bytes).map_err(|error| invalid(error.into()))?;
-    let counted = counted::counted(replaced.as_deref().unwrap_or(bytes));
+    let counted = counted::counted(replaced.as_deref().unwrap_or(bytes), counted::Origin::Guest);
     let counted = counted.map_err(|error| match error {
         counted::Error::UserError(refusal) => {
             Rejection::new("compile_too_costly", refusal.to_string())
         }
         error => invalid(wasmtime::Error::new(error)),
     })?;
-    let module = Module::new(engine, counted).map_err(invalid)?;
+    // It was valid as it was handed in: what it has become is too much of something.
+    let module = Module::new(engine, counted)
+        .map_err(|error| Rejection::new("compile_too_costly", format!("{error:#}")))?;
     let Some(path) = path else { return Ok(module) };
     match keep(&module, path) {
         // From the file it takes only the memory that it is used from, and gives it back if need be.

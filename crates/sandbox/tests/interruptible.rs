@@ -5,7 +5,7 @@ mod counted;
 #[path = "../src/interruptible.rs"]
 mod interruptible;
 
-use counted::{HAS_TICKED, HOST_MODULE, TICK, counted};
+use counted::{HAS_TICKED, HOST_MODULE, Origin, TICK, counted};
 use interruptible::{PIECE_BYTES, interruptible};
 use proptest::prelude::*;
 use wasmtime::{Caller, Engine, Instance, Linker, Memory, Module, Store, Trap, WasmBacktrace};
@@ -159,7 +159,8 @@ fn the_largest_memory_has_an_end_too() {
 fn pieces_are_counted() {
     let engine = Engine::default();
     let looks = |module: &[u8], name: &str, arguments: (u32, u32, u32)| {
-        let module = Module::new(&engine, counted(module).expect("can be read")).expect("is valid");
+        let module = Module::new(&engine, counted(module, Origin::Guest).expect("can be read"))
+            .expect("is valid");
         let mut store = Store::new(&engine, 0_u32);
         let mut linker = Linker::new(&engine);
         let look = |mut caller: Caller<'_, u32>| {
