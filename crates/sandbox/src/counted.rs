@@ -41,6 +41,9 @@ const PIECE: i32 = BUDGET / 16;
 /// At most so many instructions run, whichever way they take, from one place that counts to the next.
 const STRETCH: i32 = 512;
 
+/// At most so many run uncounted after a call has come back, as when a deep recursion unwinds.
+const RETURNED: i32 = 16;
+
 /// No place counts more, though as many as a stretch may follow it.
 const COUNTED_MAX: i32 = 128;
 
@@ -320,6 +323,18 @@ impl Counting {
         }
     }
 
+    /// Whether it calls what counts itself, and may come back after much else.
+    fn calls(&self, operator: &Operator<'_>) -> bool {
+        match operator {
+            Operator::Call { function_index } => {
+                let callee = self.own(*function_index).and_then(|index| self.bodies.get(index));
+                callee.is_some_and(|callee| !callee.is_small_leaf())
+            }
+            Operator::CallIndirect { .. } | Operator::CallRef { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Which of the module's own functions that is.
     fn own(&self, function: u32) -> Option<usize> {
         function.checked_sub(self.imported_functions).map(|index| index as usize)
@@ -422,37 +437,72 @@ impl Counting {
 
 /// How many instructions at most have run since the last place that counted, whichever way led here. A
 /// way may lead past whatever stands within a block, so that a place in there holds no further than its
-/// end. A loop's place counts for the loop alone.
-#[derive(Default)]
+/// end. A loop's place counts for the loop alone, and a function's for what runs until it calls another:
+/// many may come back in a row.
 struct Since {
     instructions: i32,
-    /// All that were passed, and of each open block: what they and `instructions` were at its start.
+    stretch: i32,
+    /// All that were passed.
     all: i32,
-    open: Vec<(i32, i32)>,
+    open: Vec<Open>,
+}
+
+/// A block that is open.
+struct Open {
+    /// All that were passed at its start, and how many had run since the last place.
+    all: i32,
+    instructions: i32,
+    /// Something is called in it that counts itself.
+    calls: bool,
 }
 
 impl Since {
-    fn pass(&mut self, operator: &Operator<'_>, cost: i32) {
+    fn new(stretch: i32) -> Self {
+        Self { instructions: 0, stretch, all: 0, open: Vec::new() }
+    }
+
+    /// Whether what has run is to be counted here.
+    fn is_due(&self) -> bool {
+        self.instructions > self.stretch
+    }
+
+    fn pass(&mut self, operator: &Operator<'_>, cost: i32, calls: bool) {
         self.instructions = self.instructions.saturating_add(cost);
         self.all = self.all.saturating_add(cost);
+        if calls {
+            self.instructions = self.instructions.max(self.stretch - RETURNED);
+            if let Some(open) = self.open.last_mut() {
+                open.calls = true;
+            }
+        }
         match operator {
             Operator::Loop { .. }
             | Operator::Block { .. }
             | Operator::If { .. }
             | Operator::Try { .. }
-            | Operator::TryTable { .. } => self.open.push((self.all, self.instructions)),
-            Operator::Else => self.instructions = self.past_block(),
-            Operator::End => {
-                self.instructions = self.past_block();
-                self.open.pop();
+            | Operator::TryTable { .. } => {
+                let (all, instructions) = (self.all, self.instructions);
+                self.open.push(Open { all, instructions, calls: false });
             }
+            Operator::Else => self.instructions = self.past_block(),
+            Operator::End => self.end(),
             _ => {}
+        }
+    }
+
+    fn end(&mut self) {
+        self.instructions = self.past_block();
+        if self.open.pop().is_some_and(|ended| ended.calls) {
+            self.instructions = self.instructions.max(self.stretch);
+            if let Some(open) = self.open.last_mut() {
+                open.calls = true;
+            }
         }
     }
 
     /// As many as may have run on a way past all places of the block that is open.
     fn past_block(&self) -> i32 {
-        let passed = |(all, instructions): &(i32, i32)| instructions.saturating_add(self.all - all);
+        let passed = |open: &Open| open.instructions.saturating_add(self.all - open.all);
         self.open.last().map_or(self.instructions, passed)
     }
 }
@@ -597,11 +647,11 @@ impl Reencode for Counting {
         if !is_small_leaf {
             self.count(&mut function, first.instructions.min(self.counted_max))?;
         }
-        let mut since = Since::default();
+        let mut since = Since::new(self.stretch);
         let mut operators = body.get_operators_reader()?;
         while !operators.eof() {
             let operator = operators.read()?;
-            since.pass(&operator, self.cost(&operator));
+            since.pass(&operator, self.cost(&operator), self.calls(&operator));
             match self.before(&operator) {
                 Some(Before::Renew) => drop(function.instructions().call(self.renewing())),
                 Some(Before::Count) => drop(function.instructions().call(self.piece())),
@@ -615,7 +665,7 @@ impl Reencode for Counting {
                     self.count(&mut function, part.instructions.min(self.counted_max))?;
                 }
             }
-            if since.instructions > self.stretch && !operators.eof() {
+            if since.is_due() && !operators.eof() {
                 self.count(&mut function, self.counted_max)?;
                 since.instructions = 0;
             }

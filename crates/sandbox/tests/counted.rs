@@ -244,6 +244,29 @@ fn work_between_two_looks_is_bounded() {
 }
 
 #[test]
+fn what_runs_while_a_recursion_unwinds_is_counted() {
+    const DEPTH: u64 = 1_000;
+    let add = "(global.set $g (i32.add (global.get $g) (i32.const 1)))".repeat(100);
+    let wat = format!(
+        r#"(module (import "host" "slow" (func $slow)) (global $g (mut i32) (i32.const 0))
+            (func $down (param i32)
+                (if (local.get 0)
+                    (then (call $down (i32.sub (local.get 0) (i32.const 1))))
+                    (else (call $slow)))
+                {add})
+            (func (export "run") (call $down (i32.const {DEPTH}))))"#
+    );
+    let module = counted(&bytes(&wat)).expect("can be read");
+    let (mut store, instance) = instance(&engine(), &module, u64::MAX);
+    let run = instance.expect("instantiates").get_func(&mut store, "run").expect("is exported");
+    run.call(&mut store, &[], &mut []).expect("returns");
+    // On the way down a frame counts 128 at most, and one look is for the call of the host.
+    let down = 1 + DEPTH * 128 / (16 << 10) + 1;
+    let looks = store.data().taken;
+    assert!(looks >= down + DEPTH * 400 / (16 << 10) / 5, "{looks} looks, {down} on the way down");
+}
+
+#[test]
 fn an_interpreters_loop_is_not_looked_at_at_every_turn() {
     // A body of which each turn passes nearly all by.
     let arms = "(if (i32.eq (local.get 0) (i32.const -1)) (then (call $never)))".repeat(5_000);
