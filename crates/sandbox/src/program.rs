@@ -295,9 +295,7 @@ fn compile(engine: &Engine, path: Option<&Path>, bytes: &[u8]) -> Result<Module,
         }
         error => invalid(wasmtime::Error::new(error)),
     })?;
-    // It was valid as it was handed in: what it has become is too much of something.
-    let module = Module::new(engine, counted)
-        .map_err(|error| Rejection::new("compile_too_costly", format!("{error:#}")))?;
+    let module = Module::new(engine, counted).map_err(invalid)?;
     let Some(path) = path else { return Ok(module) };
     match keep(&module, path) {
         // From the file it takes only the memory that it is used from, and gives it back if need be.
