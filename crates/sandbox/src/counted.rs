@@ -15,7 +15,7 @@ use wasm_encoder::{
     GlobalType, ImportSection, Module, SectionId, TypeSection, ValType,
 };
 use wasmparser::{
-    CodeSectionReader, CustomSectionReader, ElementItems, ExternalKind, FunctionBody,
+    Catch, CodeSectionReader, CustomSectionReader, ElementItems, ExternalKind, FunctionBody,
     FunctionSectionReader, GlobalSectionReader, ImportSectionReader, KnownCustom,
     NameSectionReader, Operator, Parser, Payload, TableInit, TypeRef, TypeSectionReader,
 };
@@ -454,6 +454,8 @@ struct Open {
     instructions: i32,
     /// Something is called in it that counts itself.
     calls: bool,
+    /// A way leads to its end past what stands in it.
+    is_left: bool,
 }
 
 impl Since {
@@ -475,6 +477,7 @@ impl Since {
                 open.calls = true;
             }
         }
+        self.leave(operator);
         match operator {
             Operator::Loop { .. }
             | Operator::Block { .. }
@@ -482,7 +485,8 @@ impl Since {
             | Operator::Try { .. }
             | Operator::TryTable { .. } => {
                 let (all, instructions) = (self.all, self.instructions);
-                self.open.push(Open { all, instructions, calls: false });
+                let is_left = matches!(operator, Operator::If { .. });
+                self.open.push(Open { all, instructions, calls: false, is_left });
             }
             Operator::Else => self.instructions = self.past_block(),
             Operator::End => self.end(),
@@ -490,13 +494,56 @@ impl Since {
         }
     }
 
-    fn end(&mut self) {
-        self.instructions = self.past_block();
-        if self.open.pop().is_some_and(|ended| ended.calls) {
-            self.instructions = self.instructions.max(self.stretch);
-            if let Some(open) = self.open.last_mut() {
-                open.calls = true;
+    /// Marks the blocks to whose ends an instruction may go.
+    fn leave(&mut self, operator: &Operator<'_>) {
+        match operator {
+            Operator::Br { relative_depth }
+            | Operator::BrIf { relative_depth }
+            | Operator::BrOnNull { relative_depth }
+            | Operator::BrOnNonNull { relative_depth }
+            | Operator::BrOnCast { relative_depth, .. }
+            | Operator::BrOnCastFail { relative_depth, .. }
+            | Operator::BrOnCastDescEq { relative_depth, .. }
+            | Operator::BrOnCastDescEqFail { relative_depth, .. } => self.mark(*relative_depth),
+            Operator::BrTable { targets } => {
+                self.mark(targets.default());
+                for target in targets.targets() {
+                    // It was read before, when the module was validated.
+                    self.mark(target.unwrap_or_default());
+                }
             }
+            Operator::TryTable { try_table } => {
+                for catch in &try_table.catches {
+                    match catch {
+                        Catch::One { label, .. }
+                        | Catch::OneRef { label, .. }
+                        | Catch::All { label }
+                        | Catch::AllRef { label } => self.mark(*label),
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn mark(&mut self, depth: u32) {
+        let place = self.open.len().checked_sub(1 + depth as usize);
+        // None is the function itself, after whose end there is nothing.
+        if let Some(open) = place.and_then(|place| self.open.get_mut(place)) {
+            open.is_left = true;
+        }
+    }
+
+    fn end(&mut self) {
+        let past_block = self.past_block();
+        let Some(ended) = self.open.pop() else { return };
+        if ended.is_left {
+            self.instructions = if ended.calls { past_block.max(self.stretch) } else { past_block };
+        }
+        if ended.calls
+            && let Some(open) = self.open.last_mut()
+        {
+            open.calls = true;
         }
     }
 

@@ -402,6 +402,19 @@ fn an_interpreter_of_ours_is_looked_at_less_often_but_is() {
 }
 
 #[test]
+fn blocks_that_nothing_leaves_early_take_no_places() {
+    let nested = |inner: &str| {
+        let body = format!("{}{inner}{}", "(block ".repeat(2_000), ")".repeat(2_000));
+        counted(&bytes(&format!("(module (func {body}))"))).expect("can be read").len()
+    };
+    assert!(nested("nop") < 10_000, "{}", nested("nop"));
+    // One that is left counts at its end, on the way past the others.
+    let every =
+        (0..2_000).map(|depth| format!("(br_if {depth} (i32.const 0))")).collect::<String>();
+    assert!(nested(&every) > 40_000, "{}", nested(&every));
+}
+
+#[test]
 fn more_places_than_can_be_compiled_are_refused() {
     let wat = format!("(module (func {}))", "loop end ".repeat(1 << 20));
     assert!(counted(&bytes(&wat)).is_err());
