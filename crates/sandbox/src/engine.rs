@@ -52,7 +52,7 @@ pub fn new_engine(runs: u32) -> Result<Engine> {
     Engine::new(&config)
 }
 
-/// Ticks while there are runs.
+/// Moves the engine's epoch on, a tick at a time, while there are runs.
 pub struct Ticker {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -69,7 +69,10 @@ pub struct Ticking<'a>(&'a Ticker);
 
 impl Ticker {
     /// Starts the clock. `on_tick` is called at every tick, and must not take long.
-    pub fn start(mut on_tick: impl FnMut() + Send + 'static) -> std::io::Result<Self> {
+    pub fn start(
+        engine: Engine,
+        mut on_tick: impl FnMut() + Send + 'static,
+    ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             active: AtomicUsize::new(0),
             resting: AtomicBool::new(false),
@@ -78,7 +81,7 @@ impl Ticker {
         let for_thread = shared.clone();
         let thread = thread::Builder::new()
             .name("ticker".to_owned())
-            .spawn(move || tick(&mut on_tick, &for_thread))?;
+            .spawn(move || tick(&engine, &mut on_tick, &for_thread))?;
         Ok(Self { shared, thread: Some(thread) })
     }
 
@@ -114,7 +117,7 @@ impl Drop for Ticker {
     }
 }
 
-fn tick(on_tick: &mut dyn FnMut(), shared: &Shared) {
+fn tick(engine: &Engine, on_tick: &mut dyn FnMut(), shared: &Shared) {
     use std::sync::atomic::Ordering::SeqCst;
     let mut idle_ticks = 0;
     while !shared.closed.load(Relaxed) {
@@ -128,6 +131,7 @@ fn tick(on_tick: &mut dyn FnMut(), shared: &Shared) {
             }
             shared.resting.store(false, SeqCst);
         }
+        engine.increment_epoch();
         on_tick();
         idle_ticks = if shared.active.load(SeqCst) == 0 { idle_ticks.saturating_add(1) } else { 0 };
     }

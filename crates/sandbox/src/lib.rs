@@ -3,7 +3,6 @@
 
 mod accept;
 mod allocator;
-mod counted;
 mod engine;
 mod engine_settings;
 mod executor;
@@ -143,7 +142,7 @@ impl Sandbox {
         let inner = Inner {
             quickjs: QuickJs::load(&engine).map_err(Error::engine)?,
             compiler: Compiler::new(&engine, config.cache_dir)?,
-            ticker: Ticker::start(executor.watch()).map_err(threads)?,
+            ticker: Ticker::start(engine.clone(), executor.watch()).map_err(threads)?,
             executor,
             memory: Arc::new(NodeMemory::new(config.memory_total_bytes)),
             permits: Arc::new(Semaphore::new(runs as usize)),

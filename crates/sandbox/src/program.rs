@@ -19,15 +19,11 @@ use crate::accept::{Rejection, exports_of};
 use crate::guest::Guest;
 use crate::quickjs::Script;
 use crate::wasi::{Input, decode_bytes};
-use crate::{Error, counted, imports, interruptible, wasm};
+use crate::{Error, imports, interruptible, wasm};
 use cache::Programs;
 
 /// How long a compilation may take before its caller is told that it costs too much.
 const COMPILE_TIME_MAX: Duration = Duration::from_secs(30);
-
-/// Counts up with every change of what `interruptible` and `counted` make of a module, so that code that
-/// was compiled before is not taken for it.
-const REWRITING_VERSION: u32 = 2;
 
 /// Sources shorter than this are read in less time than changing threads takes.
 const SOURCE_READ_IN_PLACE_BYTES: usize = 16 << 10;
@@ -251,7 +247,7 @@ fn too_slow() -> Error {
 fn file_name(engine: &Engine, digest: Digest) -> String {
     let mut hasher = std::hash::DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
-    REWRITING_VERSION.hash(&mut hasher);
+    interruptible::VERSION.hash(&mut hasher);
     format!("{}-{:016x}.cwasm", digest.hex(), hasher.finish())
 }
 
@@ -288,14 +284,7 @@ fn compile(engine: &Engine, path: Option<&Path>, bytes: &[u8]) -> Result<Module,
     // Before anything is replaced, so that what is wrong is told of the bytes that were handed in.
     Module::validate(engine, bytes).map_err(invalid)?;
     let replaced = interruptible::interruptible(bytes).map_err(|error| invalid(error.into()))?;
-    let counted = counted::counted(replaced.as_deref().unwrap_or(bytes), counted::Origin::Guest);
-    let counted = counted.map_err(|error| match error {
-        counted::Error::UserError(refusal) => {
-            Rejection::new("compile_too_costly", refusal.to_string())
-        }
-        error => invalid(wasmtime::Error::new(error)),
-    })?;
-    let module = Module::new(engine, counted).map_err(invalid)?;
+    let module = Module::new(engine, replaced.as_deref().unwrap_or(bytes)).map_err(invalid)?;
     let Some(path) = path else { return Ok(module) };
     match keep(&module, path) {
         // From the file it takes only the memory that it is used from, and gives it back if need be.

@@ -107,7 +107,7 @@ async fn execute(
     host: Arc<Mutex<Host>>,
 ) -> Result<Outcome, Error> {
     let Invocation { export, args, stdin, task, .. } = invocation;
-    let mut guest = Guest::new(meter, host, inner.executor.clone());
+    let mut guest = Guest::new(meter, host);
     match &program.kind {
         Kind::Js(script) => {
             let export = js_export(script, export.as_deref())?;
@@ -135,7 +135,7 @@ async fn execute(
 }
 
 fn store(inner: &Inner, guest: Guest) -> Store<Guest> {
-    new_store(&inner.engine, guest)
+    new_store(&inner.engine, &inner.executor, guest)
 }
 
 /// Stack traces speak of the source as the user wrote it.
