@@ -22,8 +22,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::exit::{Exit, Failure};
 
-/// Of the time of the threads that answer requests the C library's allocator takes a seventh, and this one a
-/// twentieth.
+/// Of the time of the threads that answer requests the C library's allocator takes a seventh, and
+/// this one a twentieth.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

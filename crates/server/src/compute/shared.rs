@@ -26,7 +26,7 @@ const GATHERING_TIME_MAX: Duration = Duration::from_millis(30);
 /// How often it looks whether more have come.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 /// It waits on while of so many who wait at least one has come since the last look. Of those who come
-/// evenly, all through a computation of more than twenty looks, fewer do: they wait for nobody.
+/// evenly, all through a computation of more than twenty looks, fewer do: it waits a look for them at most.
 const GATHERING_ONE_IN: usize = 20;
 
 /// Computations under way, by kind. The one that is next, if somebody waits for it already.
