@@ -1,13 +1,14 @@
 //! Makes the JavaScript engine: initialises QuickJS with our prelude, takes a snapshot of its
 //! memory, and compiles the snapshot ahead of time. What a run finds is a copy of that memory.
 
+#[path = "../src/counted.rs"]
+mod counted;
 mod driver;
 #[path = "../src/engine_settings.rs"]
 #[expect(dead_code, reason = "some settings are for the running sandbox only")]
 mod engine_settings;
 mod exports;
 #[path = "../src/interruptible.rs"]
-#[expect(dead_code, reason = "what is compiled here is not looked for later")]
 mod interruptible;
 mod quickjs;
 
@@ -26,6 +27,7 @@ fn main() -> wasmtime::Result<()> {
         println!("cargo::rerun-if-changed={}", path.display());
     }
     println!("cargo::rerun-if-changed=build");
+    println!("cargo::rerun-if-changed=src/counted.rs");
     println!("cargo::rerun-if-changed=src/engine_settings.rs");
     println!("cargo::rerun-if-changed=src/interruptible.rs");
     println!("cargo::rerun-if-changed=src/quickjs/api.rs");
@@ -41,6 +43,7 @@ fn main() -> wasmtime::Result<()> {
     let engine = Engine::new(&engine_settings::compiled_code_settings()?)?;
     let module = exports::keep_api(&snapshot.module)?;
     let module = interruptible::interruptible(&module)?.unwrap_or(module);
+    let module = counted::counted(&module, counted::Origin::Ours)?;
     let compiled = engine.precompile_module(&module)?;
 
     write(&out_dir, "quickjs.cwasm", &compiled)?;

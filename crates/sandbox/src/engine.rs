@@ -52,7 +52,7 @@ pub fn new_engine(runs: u32) -> Result<Engine> {
     Engine::new(&config)
 }
 
-/// Moves the engine's epoch on, a tick at a time, while there are runs.
+/// Ticks while there are runs.
 pub struct Ticker {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -69,10 +69,7 @@ pub struct Ticking<'a>(&'a Ticker);
 
 impl Ticker {
     /// Starts the clock. `on_tick` is called at every tick, and must not take long.
-    pub fn start(
-        engine: Engine,
-        mut on_tick: impl FnMut() + Send + 'static,
-    ) -> std::io::Result<Self> {
+    pub fn start(mut on_tick: impl FnMut() + Send + 'static) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             active: AtomicUsize::new(0),
             resting: AtomicBool::new(false),
@@ -81,7 +78,7 @@ impl Ticker {
         let for_thread = shared.clone();
         let thread = thread::Builder::new()
             .name("ticker".to_owned())
-            .spawn(move || tick(&engine, &mut on_tick, &for_thread))?;
+            .spawn(move || tick(&mut on_tick, &for_thread))?;
         Ok(Self { shared, thread: Some(thread) })
     }
 
@@ -117,7 +114,7 @@ impl Drop for Ticker {
     }
 }
 
-fn tick(engine: &Engine, on_tick: &mut dyn FnMut(), shared: &Shared) {
+fn tick(on_tick: &mut dyn FnMut(), shared: &Shared) {
     use std::sync::atomic::Ordering::SeqCst;
     let mut idle_ticks = 0;
     while !shared.closed.load(Relaxed) {
@@ -131,7 +128,6 @@ fn tick(engine: &Engine, on_tick: &mut dyn FnMut(), shared: &Shared) {
             }
             shared.resting.store(false, SeqCst);
         }
-        engine.increment_epoch();
         on_tick();
         idle_ticks = if shared.active.load(SeqCst) == 0 { idle_ticks.saturating_add(1) } else { 0 };
     }

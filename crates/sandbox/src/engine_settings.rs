@@ -17,7 +17,6 @@ pub const WASM_STACK_BYTES: usize = 8 << 20;
 /// The host is not one that wasmtime compiles for.
 pub fn compiled_code_settings() -> Result<Config> {
     let mut config = Config::new();
-    config.epoch_interruption(true);
     config.memory_reservation(MEMORY_RESERVATION_BYTES);
     config.memory_may_move(false);
     config.memory_init_cow(true);

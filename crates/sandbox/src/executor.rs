@@ -49,6 +49,8 @@ struct Shared {
     waiting: AtomicUsize,
     /// The turns taken, to be read without the queue's lock.
     turns: AtomicU64,
+    /// The ticks that have passed.
+    ticks: AtomicU64,
     closed: AtomicBool,
 }
 
@@ -78,6 +80,7 @@ impl Executor {
             stalled: Condvar::new(),
             waiting: AtomicUsize::new(0),
             turns: AtomicU64::new(0),
+            ticks: AtomicU64::new(0),
             closed: AtomicBool::new(false),
         });
         let start = |name: String, duty| {
@@ -93,11 +96,12 @@ impl Executor {
         Ok(Self { shared, threads })
     }
 
-    /// What is to be called at every tick: sees whether runs wait and none gets its turn.
+    /// What is to be called at every tick: counts it, and sees whether runs wait and none gets its turn.
     pub fn watch(&self) -> impl FnMut() + Send + 'static {
         let shared = self.shared.clone();
         let (mut turns, mut stalled_ticks) = (0, 0);
         move || {
+            shared.ticks.fetch_add(1, Relaxed);
             let turns_now = shared.turns.load(Relaxed);
             if shared.waiting.load(Relaxed) == 0 || turns_now != turns {
                 (turns, stalled_ticks) = (turns_now, 0);
@@ -108,6 +112,11 @@ impl Executor {
                 shared.stalled.notify_one();
             }
         }
+    }
+
+    /// The ticks that have passed, while there were runs.
+    pub fn ticks(&self) -> u64 {
+        self.shared.ticks.load(Relaxed)
     }
 
     /// Whether a run waits for a thread; one that runs should then make room.

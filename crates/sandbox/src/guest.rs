@@ -1,15 +1,18 @@
 //! What wasmtime keeps beside an instance while it runs, and what a failure of it means.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 
 use parking_lot::Mutex;
 use runabout_protocol::{ErrorReport, Outcome};
 use wasmtime::{
-    Engine, Error, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, WasmBacktrace,
+    Caller, Engine, Error, Linker, PoolConcurrencyLimitError, Store, Trap, WasmBacktrace,
 };
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::p1::WasiP1Ctx;
 
+use crate::counted::{HAS_TICKED, HOST_MODULE, TICK};
 use crate::executor::Executor;
 use crate::host::Host;
 use crate::meter::{Limiter, Meter, Stop};
@@ -28,32 +31,67 @@ pub struct Guest {
     /// QuickJS has asked for something that differs from run to run: the time, randomness, the host.
     pub has_asked: bool,
     limiter: Limiter,
+    executor: Arc<Executor>,
+    /// The ticks that had passed when the run was looked at last.
+    ticks: u64,
 }
 
 impl Guest {
-    pub fn new(meter: Arc<Meter>, host: Arc<Mutex<Host>>) -> Self {
-        let limiter = Limiter(meter.clone());
-        Self { meter, host, wasi: None, js: None, has_asked: false, limiter }
+    pub fn new(meter: Arc<Meter>, host: Arc<Mutex<Host>>, executor: Arc<Executor>) -> Self {
+        let (limiter, ticks) = (Limiter(meter.clone()), executor.ticks());
+        Self { meter, host, wasi: None, js: None, has_asked: false, limiter, executor, ticks }
+    }
+
+    fn has_ticked(&mut self) -> bool {
+        let ticks = self.executor.ticks();
+        std::mem::replace(&mut self.ticks, ticks) != ticks
+    }
+
+    /// Looks at the run: whether it is to make room for others.
+    fn look(&self) -> Result<bool, Stop> {
+        match self.meter.stop() {
+            Some(stop) => Err(stop),
+            None => Ok(self.meter.is_visiting() || self.executor.has_waiting()),
+        }
     }
 }
 
-/// A store whose guest is looked at every tick, and held to its limits of memory.
-pub fn new_store(engine: &Engine, executor: &Arc<Executor>, guest: Guest) -> Store<Guest> {
+/// Adds what counted modules call.
+pub fn add_tick(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    linker.func_wrap(HOST_MODULE, HAS_TICKED, |mut caller: Caller<'_, Guest>| {
+        i32::from(caller.data_mut().has_ticked())
+    })?;
+    linker.func_wrap_async(HOST_MODULE, TICK, |mut caller: Caller<'_, Guest>, ()| {
+        Box::new(async move {
+            if caller.data().look().map_err(Error::new)? {
+                make_room().await;
+                // What has passed meanwhile was the others' time.
+                caller.data_mut().has_ticked();
+            }
+            wasmtime::error::Ok(())
+        })
+    })?;
+    Ok(())
+}
+
+/// Waits until it is the run's turn again.
+async fn make_room() {
+    let mut has_waited = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut has_waited, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// A store whose guest is held to its limits of memory.
+pub fn new_store(engine: &Engine, guest: Guest) -> Store<Guest> {
     let mut store = Store::new(engine, guest);
     store.limiter_async(|guest| &mut guest.limiter);
     store.set_hostcall_fuel(HOST_CALL_BYTES_MAX);
-    store.set_epoch_deadline(1);
-    let executor = executor.clone();
-    store.epoch_deadline_callback(move |store| {
-        let meter = &store.data().meter;
-        if let Some(stop) = meter.stop() {
-            return Err(Error::new(stop));
-        }
-        if meter.is_visiting() || executor.has_waiting() {
-            return Ok(UpdateDeadline::Yield(1));
-        }
-        Ok(UpdateDeadline::Continue(1))
-    });
     store
 }
 

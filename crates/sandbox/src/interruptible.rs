@@ -1,9 +1,9 @@
-//! Makes a module whose large fills and copies can be interrupted. A guest's clock is looked at where
-//! code loops, calls and begins a bulk instruction, but one `memory.fill` may write gigabytes, and
-//! whoever waits for its thread waits until it is done. So `memory.fill` and `memory.copy` become calls
-//! of functions that do the same piece by piece, in a loop. The functions come after all others, so
-//! that nothing is renumbered; what can be seen of the two instructions, traps included, stays as
-//! it is. Shared, word for word, with the build script, for the JavaScript engine.
+//! Makes a module whose large fills and copies can be interrupted. What a guest does is counted where
+//! its code loops, calls and begins a bulk instruction (`counted.rs`), but one `memory.fill` may write
+//! gigabytes, and whoever waits for its thread waits until it is done. So `memory.fill` and `memory.copy`
+//! become calls of functions that do the same piece by piece, in a loop. The functions come after all
+//! others, so that nothing is renumbered; what can be seen of the two instructions, traps included,
+//! stays as it is. Shared, word for word, with the build script, for the JavaScript engine.
 //!
 //! Others need none of this: `memory.init` reads a segment, which is no larger than an artifact, and
 //! tables are small.
@@ -19,10 +19,7 @@ use wasmparser::{
     FunctionBody, KnownCustom, Name, NameSectionReader, Operator, Parser, Payload, Result, TypeRef,
 };
 
-/// Counts up with every change of what comes out, so that code compiled before is not taken for it.
-pub const VERSION: u32 = 1;
-
-/// The most that is written without a look at the clock. Where no page of it was touched before,
+/// The most that is written at once. Where no page of it was touched before,
 /// this takes some 50 microseconds.
 pub const PIECE_BYTES: u32 = 256 << 10;
 
@@ -198,9 +195,7 @@ impl<'a> Body<'a> {
         for (range, bulk) in &self.replaced {
             written.extend_from_slice(&self.bytes[done..range.start]);
             written.push(CALL);
-            // As long as what it replaces, where that is possible: then the code behind it does not
-            // move, and traces tell where in the user's own module they were.
-            put_number(&mut written, functions[bulk], range.len() - 1);
+            functions[bulk].encode(&mut written);
             done = range.end;
         }
         written.extend_from_slice(&self.bytes[done..]);
@@ -351,19 +346,4 @@ fn longer(data: &[u8], count: u32, added: u32, entries: &[u8]) -> Vec<u8> {
     written.extend_from_slice(&data[count_bytes..]);
     written.extend_from_slice(entries);
     written
-}
-
-/// A number in the binary format, in `bytes_min` bytes if it has room in fewer and the format allows
-/// as many.
-fn put_number(written: &mut Vec<u8>, number: u32, bytes_min: usize) {
-    const BYTES_MAX: usize = 5;
-    let mut rest = number;
-    for position in 1.. {
-        let is_last = rest < 0x80 && position >= bytes_min.min(BYTES_MAX);
-        written.push(if is_last { rest as u8 } else { rest as u8 & 0x7f | 0x80 });
-        if is_last {
-            return;
-        }
-        rest >>= 7;
-    }
 }

@@ -3,6 +3,7 @@
 
 mod accept;
 mod allocator;
+mod counted;
 mod engine;
 mod engine_settings;
 mod executor;
@@ -15,6 +16,7 @@ mod meter;
 mod program;
 mod quickjs;
 mod run;
+mod stack;
 mod wasi;
 mod wasm;
 
@@ -142,7 +144,7 @@ impl Sandbox {
         let inner = Inner {
             quickjs: QuickJs::load(&engine).map_err(Error::engine)?,
             compiler: Compiler::new(&engine, config.cache_dir)?,
-            ticker: Ticker::start(engine.clone(), executor.watch()).map_err(threads)?,
+            ticker: Ticker::start(executor.watch()).map_err(threads)?,
             executor,
             memory: Arc::new(NodeMemory::new(config.memory_total_bytes)),
             permits: Arc::new(Semaphore::new(runs as usize)),

@@ -293,8 +293,8 @@ impl ResourceLimiterAsync for Limiter {
         desired: usize,
         _maximum: Option<usize>,
     ) -> Result<bool> {
-        // One instruction can fill or copy all of a memory, and is not looked at until it is done.
-        // On the thread of the caller others would wait for it.
+        // What works on a large memory may take long between two looks. On the thread of the caller
+        // others would wait for it.
         if self.0.is_visiting() && desired > VISITING_MEMORY_BYTES_MAX {
             tokio::task::yield_now().await;
         }

@@ -16,14 +16,19 @@ use tokio::sync::Mutex;
 use wasmtime::{Engine, InstancePre, Linker, Module};
 
 use crate::accept::{Rejection, exports_of};
+use crate::engine_settings::compiled_code_settings;
 use crate::guest::Guest;
 use crate::quickjs::Script;
 use crate::wasi::{Input, decode_bytes};
-use crate::{Error, imports, interruptible, wasm};
+use crate::{Error, counted, imports, interruptible, wasm};
 use cache::Programs;
 
 /// How long a compilation may take before its caller is told that it costs too much.
 const COMPILE_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// Counts up with every change of what `interruptible` and `counted` make of a module, so that code that
+/// was compiled before is not taken for it.
+const REWRITING_VERSION: u32 = 2;
 
 /// Sources shorter than this are read in less time than changing threads takes.
 const SOURCE_READ_IN_PLACE_BYTES: usize = 16 << 10;
@@ -247,7 +252,7 @@ fn too_slow() -> Error {
 fn file_name(engine: &Engine, digest: Digest) -> String {
     let mut hasher = std::hash::DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
-    interruptible::VERSION.hash(&mut hasher);
+    REWRITING_VERSION.hash(&mut hasher);
     format!("{}-{:016x}.cwasm", digest.hex(), hasher.finish())
 }
 
@@ -284,9 +289,25 @@ fn compile(engine: &Engine, path: Option<&Path>, bytes: &[u8]) -> Result<Module,
     // Before anything is replaced, so that what is wrong is told of the bytes that were handed in.
     Module::validate(engine, bytes).map_err(invalid)?;
     let replaced = interruptible::interruptible(bytes).map_err(|error| invalid(error.into()))?;
-    let module = Module::new(engine, replaced.as_deref().unwrap_or(bytes)).map_err(invalid)?;
+    let counted = counted::counted(replaced.as_deref().unwrap_or(bytes), counted::Origin::Guest);
+    let counted = counted.map_err(|error| match error {
+        counted::Error::UserError(refusal) => {
+            Rejection::new("compile_too_costly", refusal.to_string())
+        }
+        error => invalid(wasmtime::Error::new(error)),
+    })?;
+    // An engine keeps what it has needed to compile the largest functions, and this one is gone with it.
+    let compiler = compiled_code_settings().and_then(|settings| Engine::new(&settings));
+    let compiler = compiler.map_err(Error::engine)?;
+    let code = compiler.precompile_module(&counted).map_err(invalid)?;
+    drop(compiler);
+    // SAFETY: it was compiled above.
+    #[expect(unsafe_code, reason = "loading ahead-of-time compiled code is unsafe by nature")]
+    let module = unsafe { Module::deserialize(engine, &code) };
+    // The pool of instances has limits of its own.
+    let module = module.map_err(invalid)?;
     let Some(path) = path else { return Ok(module) };
-    match keep(&module, path) {
+    match keep(&code, path) {
         // From the file it takes only the memory that it is used from, and gives it back if need be.
         Ok(()) => Ok(load(engine, path).unwrap_or(module)),
         Err(error) => {
@@ -298,13 +319,12 @@ fn compile(engine: &Engine, path: Option<&Path>, bytes: &[u8]) -> Result<Module,
 }
 
 /// Whole or not at all, even if the power fails: the bytes are on the disk before their name is.
-fn keep(module: &Module, path: &Path) -> std::io::Result<()> {
-    let code = module.serialize().map_err(std::io::Error::other)?;
+fn keep(code: &[u8], path: &Path) -> std::io::Result<()> {
     let folder =
         path.parent().ok_or_else(|| std::io::Error::other("compiled code needs a folder"))?;
     // A name of its own: the folder of `runabout run` is shared by all that run at once.
     let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
-    temporary.write_all(&code)?;
+    temporary.write_all(code)?;
     temporary.as_file().sync_all()?;
     temporary.persist(path)?;
     fs::File::open(folder)?.sync_all()

@@ -17,7 +17,7 @@ use crate::host::Host;
 use crate::invocation::{Invocation, Report};
 use crate::meter::{Meter, Stop};
 use crate::program::{Kind, Program, js_export};
-use crate::{Error, Inner, quickjs, wasi, wasm};
+use crate::{Error, Inner, quickjs, stack, wasi, wasm};
 
 /// The most arguments that are read on the caller's thread. Nothing interrupts the reading, and other
 /// requests wait for that thread.
@@ -107,13 +107,14 @@ async fn execute(
     host: Arc<Mutex<Host>>,
 ) -> Result<Outcome, Error> {
     let Invocation { export, args, stdin, task, .. } = invocation;
-    let mut guest = Guest::new(meter, host);
+    let mut guest = Guest::new(meter, host, inner.executor.clone());
     match &program.kind {
         Kind::Js(script) => {
             let export = js_export(script, export.as_deref())?;
             let input = quickjs::Input::read(export, args, task)?;
             let mut store = store(inner, guest);
             let outcome = inner.quickjs.run(&mut store, script, input).await;
+            give_stack_back(&mut store).await;
             if script.has_grown() {
                 inner.compiler.weigh_again(program);
             }
@@ -124,18 +125,34 @@ async fn execute(
             if *imports_wasi {
                 guest.wasi = Some(wasi::library_context(&guest.host));
             }
-            Ok(wasm::call(&mut store(inner, guest), pre, call).await)
+            let mut store = store(inner, guest);
+            let outcome = wasm::call(&mut store, pre, call).await;
+            give_stack_back(&mut store).await;
+            Ok(outcome)
         }
         Kind::Wasi(pre) => {
             let input = wasi::Input::read(&args, stdin.as_ref())?;
             // On the heap: it is large, and runs of other kinds would carry its room about.
-            Ok(Box::pin(wasi::run(&mut store(inner, guest), pre, input)).await)
+            let mut store = store(inner, guest);
+            let outcome = Box::pin(wasi::run(&mut store, pre, input)).await;
+            give_stack_back(&mut store).await;
+            Ok(outcome)
         }
     }
 }
 
+/// Of a run that took long enough to have used much of it.
+async fn give_stack_back(store: &mut Store<Guest>) {
+    if store.data().meter.started().elapsed() < stack::TIME_MIN {
+        return;
+    }
+    if let Err(error) = Box::pin(stack::give_back(store)).await {
+        tracing::debug!(error = format!("{error:#}"), "a stack was not given back");
+    }
+}
+
 fn store(inner: &Inner, guest: Guest) -> Store<Guest> {
-    new_store(&inner.engine, &inner.executor, guest)
+    new_store(&inner.engine, guest)
 }
 
 /// Stack traces speak of the source as the user wrote it.

@@ -7,7 +7,7 @@ use runabout_protocol::{Checkpoint, Encoding, Json, Stream};
 use wasmtime::{Caller, Engine, Extern, Linker, Result, bail, format_err};
 
 use super::vm::Vm;
-use crate::guest::Guest;
+use crate::guest::{Guest, add_tick};
 use crate::host::CHECKPOINT_BYTES_MAX;
 use crate::wasi::CoarseClock;
 
@@ -29,6 +29,7 @@ const MESSAGE_BYTES_MAX: usize = 1 << 10;
 /// All that `quickjs.wasm` imports.
 pub fn linker(engine: &Engine) -> Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
+    add_tick(&mut linker)?;
     // Every run is in UTC.
     linker.func_wrap("env", "host_get_timezone_offset", |_: i32, _: i32| 0)?;
     linker.func_wrap("env", "host_interrupt", || 0)?;
@@ -224,10 +225,12 @@ mod tests {
 
     use parking_lot::Mutex;
     use runabout_protocol::Limits;
+    use tokio::runtime::Handle;
     use tokio_util::sync::CancellationToken;
     use wasmtime::{Module, Store};
 
     use super::*;
+    use crate::executor::Executor;
     use crate::host::Host;
     use crate::invocation::Silent;
     use crate::meter::{Meter, NodeMemory};
@@ -244,7 +247,8 @@ mod tests {
         let node = Arc::new(NodeMemory::new(1 << 20));
         let meter = Meter::new(Limits::default(), CancellationToken::new(), node);
         let host = Host::new(Arc::new(Silent), None);
-        let guest = Guest::new(Arc::new(meter), Arc::new(Mutex::new(host)));
+        let executor = Executor::start(1, &Handle::current()).expect("a thread starts");
+        let guest = Guest::new(Arc::new(meter), Arc::new(Mutex::new(host)), Arc::new(executor));
         let mut store = Store::new(&engine, guest);
         let linker = linker(&engine).expect("links");
         let instance = linker.instantiate_async(&mut store, &module).await.expect("fits");
