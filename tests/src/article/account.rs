@@ -135,7 +135,9 @@ impl Account {
         let problem: serde_json::Value = answer.json().await.unwrap_or_default();
         let [oldest, newest] = ["oldest", "newest"].map(|name| problem[name].as_u64());
         match (oldest, newest) {
-            (Some(oldest), Some(newest)) if newest - oldest + 1 >= REVISIONS_KEPT => oldest,
+            (Some(oldest), Some(newest)) if newest.saturating_sub(oldest) + 1 >= REVISIONS_KEPT => {
+                oldest
+            }
             _ => {
                 self.wrong(format!("revisions are gone that should be kept: {problem}"));
                 1
