@@ -93,7 +93,6 @@ pub enum Origin {
     /// Anybody's: it may be laid out so that little of it is counted.
     Guest,
     /// Our own interpreter.
-    #[allow(dead_code, reason = "it is made by the build script")]
     Ours,
 }
 
