@@ -28,11 +28,12 @@ use wasmparser::{
 /// Where the functions are imported from that the module calls: nothing that is written by hand.
 pub const HOST_MODULE: &str = "runabout:sandbox";
 /// Gives 1 if the clock has ticked since it was called last, or else 0. Called often: it never waits.
-pub const HAS_TICKED: &str = "has_ticked";
+pub const TAKE_TICK: &str = "take_tick";
 /// Called after each tick; takes nothing and gives nothing, and may take its time.
-pub const TICK: &str = "tick";
-/// Both of them.
-const HOST_FUNCTIONS: u32 = 2;
+pub const LOOK: &str = "look";
+/// Both of them. They come after all others that are imported: functions of the module have numbers that
+/// are higher by so many.
+pub const HOST_FUNCTIONS: u32 = 2;
 
 /// How many instructions run at most until the host is called, but for what was paid before: some ten
 /// microseconds' worth, and some tens of milliseconds' if each touches memory that no page is there for.
@@ -317,11 +318,11 @@ impl Counting {
     }
 
     /// The functions that are imported come after all others that are.
-    fn has_ticked(&self) -> u32 {
+    fn take_tick(&self) -> u32 {
         self.imported_functions
     }
 
-    fn tick(&self) -> u32 {
+    fn look(&self) -> u32 {
         self.imported_functions + 1
     }
 
@@ -337,8 +338,8 @@ impl Counting {
 
     fn import(&self, imports: &mut ImportSection) {
         let (nothing, answer) = (self.types, self.types + 1);
-        imports.import(HOST_MODULE, HAS_TICKED, EntityType::Function(answer));
-        imports.import(HOST_MODULE, TICK, EntityType::Function(nothing));
+        imports.import(HOST_MODULE, TAKE_TICK, EntityType::Function(answer));
+        imports.import(HOST_MODULE, LOOK, EntityType::Function(nothing));
     }
 
     fn global(globals: &mut GlobalSection) {
@@ -355,8 +356,16 @@ impl Counting {
             Origin::Guest => instructions,
             Origin::Ours => instructions.min(PAID_MAX_OF_OURS),
         };
-        pay(function, instructions, (self.globals, self.renewing()));
+        self.take(function, instructions);
         Ok(())
+    }
+
+    /// Takes from what is left of the budget, and renews it when that is used up.
+    fn take(&self, function: &mut Function, instructions: i32) {
+        let mut code = function.instructions();
+        code.global_get(self.globals).i32_const(instructions).i32_sub().global_set(self.globals);
+        code.global_get(self.globals).i32_const(0).i32_lt_s();
+        code.if_(BlockType::Empty).call(self.renewing()).end();
     }
 }
 
@@ -398,14 +407,6 @@ fn is_tail_call(operator: &Operator<'_>) -> bool {
             | Operator::ReturnCallIndirect { .. }
             | Operator::ReturnCallRef { .. }
     )
-}
-
-/// Takes from what is left of the budget, and renews it when that is used up.
-fn pay(function: &mut Function, instructions: i32, (left, renewing): (u32, u32)) {
-    let mut code = function.instructions();
-    code.global_get(left).i32_const(instructions).i32_sub().global_set(left);
-    code.global_get(left).i32_const(0).i32_lt_s();
-    code.if_(BlockType::Empty).call(renewing).end();
 }
 
 impl Reencode for Counting {
@@ -492,10 +493,10 @@ impl Reencode for Counting {
         let mut renewing = Function::new([]);
         let mut body = renewing.instructions();
         body.i32_const(BUDGET).global_set(self.globals);
-        body.call(self.has_ticked()).if_(BlockType::Empty).call(self.tick()).end().end();
+        body.call(self.take_tick()).if_(BlockType::Empty).call(self.look()).end().end();
         code.function(&renewing);
         let mut piece = Function::new([]);
-        pay(&mut piece, PIECE, (self.globals, self.renewing()));
+        self.take(&mut piece, PIECE);
         piece.instructions().end();
         code.function(&piece);
         Ok(())

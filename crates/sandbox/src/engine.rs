@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result};
 
-use crate::engine_settings::{MEMORY_RESERVATION_BYTES, WASM_STACK_BYTES, compiled_code_settings};
+use crate::engine_settings::{
+    HOST_STACK_BYTES, MEMORY_RESERVATION_BYTES, WASM_STACK_BYTES, compiled_code_settings,
+};
 
 /// The length of a tick: how long a guest runs before it is looked at.
 pub const TICK: Duration = Duration::from_millis(1);
@@ -42,12 +44,10 @@ pub fn new_engine(runs: u32) -> Result<Engine> {
         .max_core_instance_size(4 << 20)
         .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
         .table_keep_resident(64 << 10)
-        .async_stack_keep_resident(64 << 10)
         .pagemap_scan(Enabled::Auto);
     let mut config = compiled_code_settings()?;
     config.max_wasm_stack(WASM_STACK_BYTES);
-    // Room for what the host does on the guest's stack.
-    config.async_stack_size(WASM_STACK_BYTES + (1 << 20));
+    config.async_stack_size(WASM_STACK_BYTES + HOST_STACK_BYTES);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     Engine::new(&config)
 }

@@ -11,6 +11,9 @@ pub const MEMORY_RESERVATION_BYTES: u64 = 4 << 30;
 /// deepest recursion of its native code takes some ten times that of the processor's.
 pub const WASM_STACK_BYTES: usize = 8 << 20;
 
+/// Native stack beside it, for what the host does for a guest.
+pub const HOST_STACK_BYTES: usize = 1 << 20;
+
 /// The settings that decide what compiled code looks like.
 ///
 /// # Errors

@@ -12,7 +12,7 @@ use wasmtime::{
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::p1::WasiP1Ctx;
 
-use crate::counted::{HAS_TICKED, HOST_MODULE, TICK};
+use crate::counted::{HOST_FUNCTIONS, HOST_MODULE, LOOK, TAKE_TICK};
 use crate::executor::Executor;
 use crate::host::Host;
 use crate::meter::{Limiter, Meter, Stop};
@@ -42,13 +42,14 @@ impl Guest {
         Self { meter, host, wasi: None, js: None, has_asked: false, limiter, executor, ticks }
     }
 
-    fn has_ticked(&mut self) -> bool {
+    /// Whether the clock has ticked since this was asked last.
+    fn take_tick(&mut self) -> bool {
         let ticks = self.executor.ticks();
         std::mem::replace(&mut self.ticks, ticks) != ticks
     }
 
-    /// Looks at the run: whether it is to make room for others.
-    fn look(&self) -> Result<bool, Stop> {
+    /// Whether the run is to make room for others, if it may go on at all.
+    fn must_make_room(&self) -> Result<bool, Stop> {
         match self.meter.stop() {
             Some(stop) => Err(stop),
             None => Ok(self.meter.is_visiting() || self.executor.has_waiting()),
@@ -57,16 +58,16 @@ impl Guest {
 }
 
 /// Adds what counted modules call.
-pub fn add_tick(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    linker.func_wrap(HOST_MODULE, HAS_TICKED, |mut caller: Caller<'_, Guest>| {
-        i32::from(caller.data_mut().has_ticked())
+pub fn add_looks(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    linker.func_wrap(HOST_MODULE, TAKE_TICK, |mut caller: Caller<'_, Guest>| {
+        i32::from(caller.data_mut().take_tick())
     })?;
-    linker.func_wrap_async(HOST_MODULE, TICK, |mut caller: Caller<'_, Guest>, ()| {
+    linker.func_wrap_async(HOST_MODULE, LOOK, |mut caller: Caller<'_, Guest>, ()| {
         Box::new(async move {
-            if caller.data().look().map_err(Error::new)? {
+            if caller.data().must_make_room().map_err(Error::new)? {
                 make_room().await;
                 // What has passed meanwhile was the others' time.
-                caller.data_mut().has_ticked();
+                let _ = caller.data_mut().take_tick();
             }
             wasmtime::error::Ok(())
         })
@@ -111,7 +112,7 @@ pub fn failure(error: &Error, meter: &Meter) -> Outcome {
     if let Some(outcome) = meter.out_of_memory() {
         return outcome;
     }
-    let stack = error.downcast_ref::<WasmBacktrace>().map(ToString::to_string);
+    let stack = error.downcast_ref::<WasmBacktrace>().map(trace);
     let message = match error.downcast_ref::<Trap>() {
         Some(trap) => {
             let text = trap.to_string();
@@ -120,6 +121,16 @@ pub fn failure(error: &Error, meter: &Meter) -> Outcome {
         None => error.root_cause().to_string(),
     };
     Outcome::Threw(ErrorReport { name: "RuntimeError".to_owned(), message, stack })
+}
+
+/// Functions by their names, or by their numbers in the module that was handed in. Where in them it was is
+/// not told: they were written anew before they were compiled.
+fn trace(trapped: &WasmBacktrace) -> String {
+    let lines = trapped.frames().iter().map(|frame| match frame.func_name() {
+        Some(name) => format!("    at {name}"),
+        None => format!("    at function {}", frame.func_index().saturating_sub(HOST_FUNCTIONS)),
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// The outcome of a result that is larger than results may be.

@@ -7,7 +7,7 @@ use runabout_protocol::{Checkpoint, Encoding, Json, Stream};
 use wasmtime::{Caller, Engine, Extern, Linker, Result, bail, format_err};
 use wasmtime_wasi::p1;
 
-use crate::guest::{Guest, add_tick};
+use crate::guest::{Guest, add_looks};
 use crate::host::{CHECKPOINT_BYTES_MAX, MESSAGE_BYTES_MAX};
 
 /// The module that the host interface is imported from.
@@ -22,7 +22,7 @@ pub fn linker(engine: &Engine) -> Result<Linker<Guest>> {
     p1::add_to_linker_async(&mut linker, |guest: &mut Guest| {
         guest.wasi.as_mut().expect("a run that imports WASI is given its context before it starts")
     })?;
-    add_tick(&mut linker)?;
+    add_looks(&mut linker)?;
     linker.func_wrap(MODULE, "progress", progress)?;
     linker.func_wrap(MODULE, "log", log)?;
     linker.func_wrap(MODULE, "checkpoint", checkpoint)?;

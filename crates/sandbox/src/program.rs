@@ -16,6 +16,7 @@ use tokio::sync::Mutex;
 use wasmtime::{Engine, InstancePre, Linker, Module};
 
 use crate::accept::{Rejection, exports_of};
+use crate::counted::Refusal;
 use crate::engine_settings::compiled_code_settings;
 use crate::guest::Guest;
 use crate::quickjs::Script;
@@ -291,6 +292,9 @@ fn compile(engine: &Engine, path: Option<&Path>, bytes: &[u8]) -> Result<Module,
     let replaced = interruptible::interruptible(bytes).map_err(|error| invalid(error.into()))?;
     let counted = counted::counted(replaced.as_deref().unwrap_or(bytes), counted::Origin::Guest);
     let counted = counted.map_err(|error| match error {
+        counted::Error::UserError(refusal @ Refusal::NamesHost) => {
+            Rejection::new("unknown_import", refusal.to_string())
+        }
         counted::Error::UserError(refusal) => {
             Rejection::new("compile_too_costly", refusal.to_string())
         }
@@ -299,8 +303,11 @@ fn compile(engine: &Engine, path: Option<&Path>, bytes: &[u8]) -> Result<Module,
     // An engine keeps what it has needed to compile the largest functions, and this one is gone with it.
     let compiler = compiled_code_settings().and_then(|settings| Engine::new(&settings));
     let compiler = compiler.map_err(Error::engine)?;
-    let code = compiler.precompile_module(&counted).map_err(invalid)?;
-    drop(compiler);
+    // It was valid before: what is wrong now is that it has become too large.
+    let code = compiler.precompile_module(&counted).map_err(|error| {
+        Rejection::new("compile_too_costly", format!("cannot be compiled: {error:#}"))
+    })?;
+    drop((compiler, replaced, counted));
     // SAFETY: it was compiled above.
     #[expect(unsafe_code, reason = "loading ahead-of-time compiled code is unsafe by nature")]
     let module = unsafe { Module::deserialize(engine, &code) };

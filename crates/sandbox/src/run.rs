@@ -9,7 +9,6 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use runabout_protocol::{LimitKind, Outcome};
 use tokio::sync::OwnedSemaphorePermit;
-use wasmtime::Store;
 
 use crate::accept::user_stack;
 use crate::guest::{Guest, new_store};
@@ -17,7 +16,8 @@ use crate::host::Host;
 use crate::invocation::{Invocation, Report};
 use crate::meter::{Meter, Stop};
 use crate::program::{Kind, Program, js_export};
-use crate::{Error, Inner, quickjs, stack, wasi, wasm};
+use crate::stack::Running;
+use crate::{Error, Inner, quickjs, wasi, wasm};
 
 /// The most arguments that are read on the caller's thread. Nothing interrupts the reading, and other
 /// requests wait for that thread.
@@ -114,7 +114,6 @@ async fn execute(
             let input = quickjs::Input::read(export, args, task)?;
             let mut store = store(inner, guest);
             let outcome = inner.quickjs.run(&mut store, script, input).await;
-            give_stack_back(&mut store).await;
             if script.has_grown() {
                 inner.compiler.weigh_again(program);
             }
@@ -125,34 +124,18 @@ async fn execute(
             if *imports_wasi {
                 guest.wasi = Some(wasi::library_context(&guest.host));
             }
-            let mut store = store(inner, guest);
-            let outcome = wasm::call(&mut store, pre, call).await;
-            give_stack_back(&mut store).await;
-            Ok(outcome)
+            Ok(wasm::call(&mut store(inner, guest), pre, call).await)
         }
         Kind::Wasi(pre) => {
             let input = wasi::Input::read(&args, stdin.as_ref())?;
             // On the heap: it is large, and runs of other kinds would carry its room about.
-            let mut store = store(inner, guest);
-            let outcome = Box::pin(wasi::run(&mut store, pre, input)).await;
-            give_stack_back(&mut store).await;
-            Ok(outcome)
+            Ok(Box::pin(wasi::run(&mut store(inner, guest), pre, input)).await)
         }
     }
 }
 
-/// Of a run that took long enough to have used much of it.
-async fn give_stack_back(store: &mut Store<Guest>) {
-    if store.data().meter.started().elapsed() < stack::TIME_MIN {
-        return;
-    }
-    if let Err(error) = Box::pin(stack::give_back(store)).await {
-        tracing::debug!(error = format!("{error:#}"), "a stack was not given back");
-    }
-}
-
-fn store(inner: &Inner, guest: Guest) -> Store<Guest> {
-    new_store(&inner.engine, guest)
+fn store(inner: &Inner, guest: Guest) -> Running {
+    Running(new_store(&inner.engine, guest))
 }
 
 /// Stack traces speak of the source as the user wrote it.

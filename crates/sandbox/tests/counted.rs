@@ -3,7 +3,7 @@
 #[path = "../src/counted.rs"]
 mod counted;
 
-use counted::{HAS_TICKED, HOST_MODULE, Origin, TICK};
+use counted::{HOST_MODULE, LOOK, Origin, Refusal, TAKE_TICK};
 use wasmtime::{Config, Engine, Error, Instance, Linker, Module, Store, Val, WasmBacktrace};
 
 /// How often the clock was looked at, and after how many looks a run is ended.
@@ -42,12 +42,12 @@ fn instance(engine: &Engine, module: &[u8], most: u64) -> (Store<Looks>, Result<
         caller.data_mut().taken += 1;
         1
     };
-    linker.func_wrap(HOST_MODULE, HAS_TICKED, look).expect("is new");
+    linker.func_wrap(HOST_MODULE, TAKE_TICK, look).expect("is new");
     let tick = |caller: wasmtime::Caller<'_, Looks>| match caller.data() {
         Looks { taken, most, .. } if taken >= most => Err(Error::new(Ended)),
         _ => Ok(()),
     };
-    linker.func_wrap(HOST_MODULE, TICK, tick).expect("is new");
+    linker.func_wrap(HOST_MODULE, LOOK, tick).expect("is new");
     let slow = |mut caller: wasmtime::Caller<'_, Looks>| {
         caller.data_mut().at_host = caller.data().taken;
     };
@@ -392,8 +392,8 @@ fn what_is_no_module_is_an_error() {
 
 #[test]
 fn nobody_else_calls_what_is_for_counting() {
-    let wat = format!(r#"(module (import "{HOST_MODULE}" "{HAS_TICKED}" (func (result i32))))"#);
-    assert!(counted(&bytes(&wat)).is_err());
+    let wat = format!(r#"(module (import "{HOST_MODULE}" "{TAKE_TICK}" (func (result i32))))"#);
+    assert!(matches!(counted(&bytes(&wat)), Err(counted::Error::UserError(Refusal::NamesHost))));
 }
 
 #[test]
@@ -416,9 +416,11 @@ fn exceptions_that_are_waited_for_are_bounded() {
         counted(&bytes(&wat))
     };
     assert!(catches(64).is_ok());
-    assert!(catches(65).is_err());
+    let too_many =
+        |counted| matches!(counted, Err(counted::Error::UserError(Refusal::TooManyCatches)));
+    assert!(too_many(catches(65)));
     let nested = format!("{}nop{}", "(block (try_table (catch_all 0) ".repeat(65), "))".repeat(65));
-    assert!(counted(&bytes(&format!("(module (func {nested}))"))).is_err());
+    assert!(too_many(counted(&bytes(&format!("(module (func {nested}))")))));
 }
 
 #[test]
@@ -467,5 +469,5 @@ fn blocks_take_no_places() {
 #[test]
 fn more_places_than_can_be_compiled_are_refused() {
     let wat = format!("(module (func {}))", "loop end ".repeat(2 << 20));
-    assert!(counted(&bytes(&wat)).is_err());
+    assert!(matches!(counted(&bytes(&wat)), Err(counted::Error::UserError(Refusal::TooMany))));
 }

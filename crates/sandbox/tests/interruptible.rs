@@ -6,7 +6,7 @@ mod counted;
 #[path = "../src/interruptible.rs"]
 mod interruptible;
 
-use counted::{HAS_TICKED, HOST_MODULE, Origin, TICK, counted};
+use counted::{HOST_MODULE, LOOK, Origin, TAKE_TICK, counted};
 use interruptible::{PIECE_BYTES, interruptible};
 use proptest::prelude::*;
 use wasmtime::{Caller, Engine, Instance, Linker, Memory, Module, Store, Trap, WasmBacktrace};
@@ -168,8 +168,8 @@ fn pieces_are_counted() {
             *caller.data_mut() += 1;
             0
         };
-        linker.func_wrap(HOST_MODULE, HAS_TICKED, look).expect("is new");
-        linker.func_wrap(HOST_MODULE, TICK, || {}).expect("is new");
+        linker.func_wrap(HOST_MODULE, TAKE_TICK, look).expect("is new");
+        linker.func_wrap(HOST_MODULE, LOOK, || {}).expect("is new");
         let instance = linker.instantiate(&mut store, &module).expect("instantiates");
         let function = instance.get_typed_func::<(u32, u32, u32), ()>(&mut store, name);
         let function = function.expect("is exported");

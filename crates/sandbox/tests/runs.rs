@@ -380,52 +380,6 @@ async fn memory_bombs_end_as_out_of_memory() {
     returns("try { new ArrayBuffer(1 << 30) } catch { 'caught' }", "[]", "\"caught\"").await;
 }
 
-/// What runs have left on their stacks, in KiB: resident pages of mappings as large as one.
-#[cfg(target_os = "linux")]
-fn resident_stacks_kib() -> u64 {
-    const STACK: &str = "Size:               9216 kB";
-    let maps = std::fs::read_to_string("/proc/self/smaps").expect("is there");
-    let (mut is_stack, mut all_kib) = (false, 0);
-    for line in maps.lines() {
-        if line.starts_with("Size:") {
-            is_stack = line == STACK;
-        } else if let Some(kib) = line.strip_prefix("Rss:").filter(|_| is_stack) {
-            all_kib += kib.trim().trim_end_matches(" kB").parse::<u64>().expect("is a number");
-        }
-    }
-    all_kib
-}
-
-#[cfg(target_os = "linux")]
-#[tokio::test]
-async fn a_deep_recursion_gives_its_stack_back() {
-    let deep = r#"(module (func $down (param i32) (result i32)
-        (if (result i32) (local.get 0)
-            (then (i32.add (call $down (i32.sub (local.get 0) (i32.const 1))) (local.get 0)))
-            (else (i32.const 0))))
-        (func (export "default") (param i32) (result i32) (local $left i32)
-            (local.set $left (i32.const 100))
-            (loop (drop (call $down (local.get 0)))
-                (br_if 0 (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
-            (i32.const 1)))"#;
-    let js = "export default function down(n) { return n && 1 + down(n - 1) }";
-    let sandbox = sandbox();
-    // The last of each does not fit.
-    for (language, source, depths) in [
-        (SourceLanguage::Wasm, deep, [1_000, 60_000, 10_000_000]),
-        (SourceLanguage::JavaScript, js, [100, 2_000, 10_000_000]),
-    ] {
-        let program = program(&sandbox, source, language).await;
-        for depth in depths {
-            let invocation = invocation(&format!("[{depth}]"), Arc::default());
-            let report = sandbox.run(&program, invocation).await.expect("runs");
-            let fits = matches!(report.outcome, Outcome::Returned(_));
-            assert_eq!(fits, depth < 10_000_000, "{:?}", report.outcome);
-            assert!(resident_stacks_kib() < 512, "{depth}: {} KiB", resident_stacks_kib());
-        }
-    }
-}
-
 #[tokio::test]
 async fn deep_recursion_throws_inside_the_guest() {
     returns("function f() { return f() + 1 } try { f() } catch (e) { e instanceof RangeError || e.name }", "[]", "true").await;

@@ -7,7 +7,7 @@ use runabout_protocol::{Checkpoint, Encoding, Json, Stream};
 use wasmtime::{Caller, Engine, Extern, Linker, Result, bail, format_err};
 
 use super::vm::Vm;
-use crate::guest::{Guest, add_tick};
+use crate::guest::{Guest, add_looks};
 use crate::host::CHECKPOINT_BYTES_MAX;
 use crate::wasi::CoarseClock;
 
@@ -29,7 +29,7 @@ const MESSAGE_BYTES_MAX: usize = 1 << 10;
 /// All that `quickjs.wasm` imports.
 pub fn linker(engine: &Engine) -> Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
-    add_tick(&mut linker)?;
+    add_looks(&mut linker)?;
     // Every run is in UTC.
     linker.func_wrap("env", "host_get_timezone_offset", |_: i32, _: i32| 0)?;
     linker.func_wrap("env", "host_interrupt", || 0)?;
