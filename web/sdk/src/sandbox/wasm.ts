@@ -47,6 +47,11 @@ export function readProgram(module: WebAssembly.Module, bytes: Uint8Array): Wasm
   return { module, functions: exportedFunctions(bytes), needsSystem };
 }
 
+/**
+ * Runs a function or a command to its end.
+ *
+ * @throws what has nothing to do with the function: the browser has no memory left for an instance
+ */
 export function runWasm(program: WasmProgram, run: RunSpec, outlet: Outlet): { end: RunEnd; use: RunUse } {
   const began = performance.now();
   let instance: Instance | undefined;
@@ -58,6 +63,7 @@ export function runWasm(program: WasmProgram, run: RunSpec, outlet: Outlet): { e
       end = callExport(program, run, outlet, (made) => { instance = made; });
     }
   } catch (error) {
+    if (instance === undefined && isWithoutMemory(error)) throw error;
     end = failure(error, instance, run);
   }
   const memory = instance?.exports['memory'];
@@ -210,11 +216,16 @@ function failure(error: unknown, instance: Instance | undefined, run: RunSpec): 
   return { kind: 'threw', name: 'RuntimeError', message: TRAPS[message] ?? message, stack: lines };
 }
 
+/** What it asks for to begin with is within the run's limit, or it would not have been compiled. Instances
+ * that nobody uses any more take room in the browser until its garbage is collected, in every Web Worker. */
+function isWithoutMemory(error: unknown): boolean {
+  return error instanceof RangeError && /memory/i.test(error.message);
+}
+
 /** A module that traps at the end of what it may have did not get over a refusal. That it was refused
  * one large piece before that end cannot be seen from outside. */
 function isOutOfMemory(error: unknown, instance: Instance | undefined, run: RunSpec): boolean {
-  if (instance === undefined) return error instanceof RangeError && /memory/i.test(error.message);
-  const memory = instance.exports['memory'];
+  const memory = instance?.exports['memory'];
   if (!(error instanceof WebAssembly.RuntimeError) || !(memory instanceof WebAssembly.Memory)) return false;
   const roomBytes = run.limits.memory_bytes - memory.buffer.byteLength;
   return roomBytes < Math.max(16 * PAGE_BYTES, run.limits.memory_bytes / 16);

@@ -1,6 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { capMemory, exportedFunctions, type Signature } from '../../src/sandbox/wasm-binary.js';
+import type { RunSpec } from '../../src/sandbox/messages.js';
+import { Outlet } from '../../src/sandbox/outlet.js';
+import { readProgram, runWasm } from '../../src/sandbox/wasm.js';
 import { BadCall, findExport, readArguments, writeResults } from '../../src/sandbox/wasm-values.js';
 
 const given = (name: string, signature: Signature, args: unknown[]): (number | bigint)[] =>
@@ -38,6 +41,23 @@ describe('what a module says of itself', () => {
     for (const length of [9, 20, 50, 100]) {
       expect(() => exportedFunctions(bytes.slice(0, length))).toThrow();
     }
+  });
+});
+
+describe('a browser that has no memory left', () => {
+  test('is not the fault of the function', () => {
+    const bytes = guest('fib');
+    const program = readProgram(new WebAssembly.Module(bytes), bytes);
+    const run = {
+      id: 1, language: 'wasm', export: 'fib', args: '[10]', reuse: false, limits: { memory_bytes: 128 << 20 },
+    } as unknown as RunSpec;
+    const outlet = new Outlet({ post: () => {}, now: () => 0, encode: (text) => new TextEncoder().encode(text) });
+    expect(runWasm(program, run, outlet).end).toEqual({ kind: 'returned', text: '55' });
+    const held: WebAssembly.Memory[] = [];
+    const takeAll = (): void => { for (;;) held.push(new WebAssembly.Memory({ initial: 1 })); };
+    expect(takeAll).toThrow(RangeError);
+    expect(() => runWasm(program, run, outlet)).toThrow(RangeError);
+    held.length = 0;
   });
 });
 
