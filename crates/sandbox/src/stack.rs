@@ -81,7 +81,7 @@ mod giving {
         let here = here();
         // The engine calls on a stack of the guest's own, for now and without a promise. If one day it
         // does not, there is nothing to give back.
-        if here.abs_diff(outside) <= WASM_STACK_BYTES + HOST_STACK_BYTES {
+        if here.abs_diff(outside) <= HOST_STACK_BYTES {
             return;
         }
         let end = (here - KEPT_BYTES) / page_size() * page_size();

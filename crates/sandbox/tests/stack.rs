@@ -94,6 +94,7 @@ async fn however_a_run_ends_its_stack_is_given_back() {
     let waits = format!(
         "{DOWN_JS} export default (n) => (down(n), console.log(), new Promise(() => setTimeout(() => 0, 1e6)))"
     );
+    let often = "export default (n) => { for (let i = 0; i < 100; i++) down(n); return n; }";
     let returned = |outcome: &Outcome| matches!(outcome, Outcome::Returned(_));
     let threw = |outcome: &Outcome| matches!(outcome, Outcome::Threw(_));
     let timed_out =
@@ -103,8 +104,8 @@ async fn however_a_run_ends_its_stack_is_given_back() {
         (SourceLanguage::Wasm, wasm("(call $deep (local.get 0))"), "[10000000]", &threw),
         (SourceLanguage::Wasm, wasm("(call $deep (local.get 0)) unreachable"), "[60000]", &threw),
         (SourceLanguage::Wasm, command, "[]", &threw),
-        (SourceLanguage::JavaScript, format!("{DOWN_JS} export default down"), "[2000]", &returned),
-        (SourceLanguage::JavaScript, format!("{DOWN_JS} export default down"), "[1e7]", &threw),
+        (SourceLanguage::JavaScript, format!("{DOWN_JS} {often}"), "[2000]", &returned),
+        (SourceLanguage::JavaScript, format!("{DOWN_JS} {often}"), "[1e7]", &threw),
         (SourceLanguage::JavaScript, waits.clone(), "[2000]", &timed_out),
     ];
     for (language, source, args, expected) in cases {

@@ -22,6 +22,9 @@ const MEMORY_BYTES_DEFAULT: u64 = 128 << 20;
 /// How long a node may take to come to rest when nobody asks anything of it any more.
 const REST_WITHIN: Duration = Duration::from_secs(30);
 
+/// How long until it has given back what it can: longer than code stays that nobody asks for.
+const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(150);
+
 /// One sending of a guest.
 #[derive(Debug)]
 pub struct Visit {
@@ -100,7 +103,7 @@ pub async fn memory_returned(node: &Node) -> u64 {
 /// The node's resident memory once it is no more than this: what was freed is given back to the
 /// system some seconds later.
 pub async fn memory_given_back(node: &Node, bytes_max: u64) -> u64 {
-    let is_over = Instant::now() + REST_WITHIN;
+    let is_over = Instant::now() + GIVEN_BACK_WITHIN;
     loop {
         let bytes = memory_returned(node).await;
         if bytes <= bytes_max {
