@@ -513,7 +513,8 @@ impl Reencode for Counting {
         if self.origin == Origin::Guest || calls || parts.len() > 1 {
             self.pay(&mut function, parts[0] + all / TEXT_SHARE)?;
         }
-        let mut parts = parts.into_iter().skip(1);
+        // The first part is what was paid for above.
+        let mut loops = parts.into_iter().skip(1);
         let mut left = all;
         let mut caught = Caught(Vec::new());
         let mut operators = body.get_operators_reader()?;
@@ -529,7 +530,7 @@ impl Reencode for Counting {
             let is_loop = matches!(operator, Operator::Loop { .. });
             function.instruction(&self.instruction(operator)?);
             if is_loop {
-                self.pay(&mut function, parts.next().unwrap_or_default() + all / TEXT_SHARE)?;
+                self.pay(&mut function, loops.next().unwrap_or_default() + all / TEXT_SHARE)?;
             }
             if comes_back && self.origin == Origin::Guest && left > LEFT_FREE {
                 self.pay(&mut function, left)?;

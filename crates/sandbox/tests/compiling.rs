@@ -1,11 +1,13 @@
 //! What compiling took is free again afterwards. One test, as it counts all that the process holds.
 
+mod common;
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicIsize, Ordering};
 
-use bytes::Bytes;
-use runabout_sandbox::{Config, Sandbox, SourceLanguage, accept};
+use common::program;
+use runabout_sandbox::{Config, Sandbox, SourceLanguage};
 
 /// The system's allocator, and how many bytes it has given out.
 struct Counting;
@@ -32,29 +34,22 @@ unsafe impl GlobalAlloc for Counting {
 }
 
 /// Has one function, with as many of them as fit.
-fn large_function(additions: usize) -> Bytes {
+fn large_function(additions: usize) -> String {
     let mut wat = "(module (func (export \"default\") (param i32) (result i32)".to_owned();
     for _ in 0..additions {
         wat.push_str(" (local.set 0 (i32.div_s (i32.const 9) (local.get 0)))");
     }
     write!(wat, "(local.get 0)))").expect("fits");
-    Bytes::from(wat::parse_str(wat).expect("is WAT"))
-}
-
-async fn compile(sandbox: &Sandbox, module: Bytes) {
-    let accepted = accept(module, SourceLanguage::Wasm).expect("is accepted");
-    let compiled =
-        sandbox.prepare(accepted.digest, accepted.language, accepted.form, accepted.bytes).await;
-    drop(compiled.expect("compiles"));
+    wat
 }
 
 #[tokio::test]
 async fn the_largest_function_leaves_nothing_with_the_engine() {
     let config = Config { concurrent_runs_max: 4, threads: 1, ..Config::for_this_machine() };
     let sandbox = Sandbox::new(config).expect("starts");
-    compile(&sandbox, large_function(1)).await;
+    drop(program(&sandbox, &large_function(1), SourceLanguage::Wasm).await);
     let before = HELD_BYTES.load(Ordering::Relaxed);
-    compile(&sandbox, large_function(40_000)).await;
+    drop(program(&sandbox, &large_function(40_000), SourceLanguage::Wasm).await);
     let held = HELD_BYTES.load(Ordering::Relaxed) - before;
     // What stays is the program itself, which is kept for those who ask for it again.
     assert!(held < 8 << 20, "{held} bytes");

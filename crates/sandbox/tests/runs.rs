@@ -1,16 +1,16 @@
 //! What the sandbox promises, tried on real engines.
 
+mod common;
+
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
+use common::program;
 use parking_lot::Mutex;
 use runabout_protocol::{
     Arguments, Checkpoint, Encoding, Json, LimitKind, Limits, Outcome, Stream,
 };
-use runabout_sandbox::{
-    Config, Error, Invocation, Observer, Program, Report, Sandbox, SourceLanguage, accept,
-};
+use runabout_sandbox::{Config, Error, Invocation, Observer, Report, Sandbox, SourceLanguage};
 use tokio_util::sync::CancellationToken;
 
 #[derive(Default)]
@@ -35,18 +35,6 @@ impl Observer for Heard {
 fn sandbox() -> Sandbox {
     let config = Config { concurrent_runs_max: 64, threads: 2, ..Config::for_this_machine() };
     Sandbox::new(config).expect("starts")
-}
-
-async fn program(sandbox: &Sandbox, source: &str, language: SourceLanguage) -> Arc<Program> {
-    let bytes = match language {
-        SourceLanguage::Wasm => Bytes::from(wat::parse_str(source).expect("is WAT")),
-        _ => Bytes::copy_from_slice(source.as_bytes()),
-    };
-    let accepted = accept(bytes, language).expect("is accepted");
-    sandbox
-        .prepare(accepted.digest, accepted.language, accepted.form, accepted.bytes)
-        .await
-        .expect("compiles")
 }
 
 fn invocation(args: &str, heard: Arc<Heard>) -> Invocation {

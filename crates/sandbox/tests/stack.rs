@@ -1,12 +1,14 @@
 //! However a run ends, its stack is given back. One test, as it looks at all of the process.
 #![cfg(target_os = "linux")]
 
+mod common;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use common::program;
 use runabout_protocol::{Arguments, Json, LimitKind, Limits, Outcome, Stream};
-use runabout_sandbox::{Config, Invocation, Observer, Program, Sandbox, SourceLanguage, accept};
+use runabout_sandbox::{Config, Invocation, Observer, Sandbox, SourceLanguage};
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio_util::sync::CancellationToken;
 
@@ -38,18 +40,6 @@ impl Observer for Ear {
     }
     fn progress(&self, _fraction: f64, _message: Option<&str>) {}
     fn checkpoint(&self, _checkpoint: runabout_protocol::Checkpoint) {}
-}
-
-async fn program(sandbox: &Sandbox, source: &str, language: SourceLanguage) -> Arc<Program> {
-    let bytes = match language {
-        SourceLanguage::Wasm => Bytes::from(wat::parse_str(source).expect("is WAT")),
-        _ => Bytes::copy_from_slice(source.as_bytes()),
-    };
-    let accepted = accept(bytes, language).expect("is accepted");
-    sandbox
-        .prepare(accepted.digest, accepted.language, accepted.form, accepted.bytes)
-        .await
-        .expect("compiles")
 }
 
 fn invocation(args: &str, ear: UnboundedSender<()>) -> Invocation {
