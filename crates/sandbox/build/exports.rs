@@ -7,7 +7,8 @@ use crate::driver::{EXPORTS, HEADER_BYTES, Reader, append, number, sections};
 
 macro_rules! exports {
     ($($name:ident $(= $other:literal)?),* $(,)?) => {
-        const API: &[&str] = &["memory", $([$($other,)? stringify!($name)][0]),*];
+        const API: &[&str] =
+            &["memory", "__stack_pointer", $([$($other,)? stringify!($name)][0]),*];
     };
 }
 

@@ -11,6 +11,7 @@ mod exports;
 #[path = "../src/interruptible.rs"]
 mod interruptible;
 mod quickjs;
+mod state;
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -43,6 +44,8 @@ fn main() -> wasmtime::Result<()> {
     let engine = Engine::new(&engine_settings::compiled_code_settings()?)?;
     let module = exports::keep_api(&snapshot.module)?;
     let module = interruptible::interruptible(&module)?.unwrap_or(module);
+    // What counting adds is a number that tells nothing of a run.
+    state::check(&module)?;
     let module = counted::counted(&module, counted::Origin::Ours)?;
     let compiled = engine.precompile_module(&module)?;
 

@@ -99,7 +99,11 @@ pub fn snapshot(quickjs: &[u8], prelude: &str) -> Result<Snapshot> {
     let instance = linker.instantiate(&mut store, &compiled)?;
     let mut guest = Guest::new(&mut store, instance)?;
     let layout = initialise(&mut guest, prelude, random_state)?;
-    let heap = guest.memory.data(&*guest.store)[STACK_POINTER_AT_REST as usize..].to_vec();
+    let (stack, heap) =
+        guest.memory.data_mut(&mut *guest.store).split_at_mut(STACK_POINTER_AT_REST as usize);
+    // Nothing of it is in use, and what is zero need not be kept.
+    stack.fill(0);
+    let heap = heap.to_vec();
 
     let mut state = WasmtimeWizer { store: &mut store, instance };
     let module = finish(wizer.snapshot(&context, &mut state))?;

@@ -26,16 +26,16 @@ const TABLES_PER_MODULE_MAX: u32 = 8;
 /// mapped; only those that were written to are set back.
 const KEEP_RESIDENT_BYTES: usize = 2 << 20;
 
-/// Makes the engine with room for `runs` at once. How much memory each may have is for its limits
+/// Makes the engine with room for that many instances at once. How much memory each may have is for its limits
 /// to say; the pool reserves addresses for the most that a module can declare.
-pub fn new_engine(runs: u32) -> Result<Engine> {
+pub fn new_engine(instances: u32) -> Result<Engine> {
     // A run may nest two calls (host function into guest), each on a stack of its own.
-    let stacks = runs * 3;
+    let stacks = instances * 3;
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_core_instances(runs)
-        // As many as every run could have: they are addresses, not memory.
-        .total_memories(runs * MEMORIES_PER_MODULE_MAX)
-        .total_tables(runs * TABLES_PER_MODULE_MAX)
+    pool.total_core_instances(instances)
+        // As many as every one could have: they are addresses, not memory.
+        .total_memories(instances * MEMORIES_PER_MODULE_MAX)
+        .total_tables(instances * TABLES_PER_MODULE_MAX)
         .total_stacks(stacks)
         .max_memories_per_module(MEMORIES_PER_MODULE_MAX)
         .max_tables_per_module(TABLES_PER_MODULE_MAX)

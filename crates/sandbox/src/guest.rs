@@ -13,6 +13,7 @@ use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::p1::WasiP1Ctx;
 
 use crate::counted::{HOST_FUNCTIONS, HOST_MODULE, LOOK, TAKE_TICK};
+use crate::engine::TICK;
 use crate::executor::Executor;
 use crate::host::Host;
 use crate::meter::{Limiter, Meter, Stop};
@@ -42,17 +43,27 @@ impl Guest {
         Self { meter, host, wasi: None, js: None, has_asked: false, limiter, executor, ticks }
     }
 
+    pub fn executor(&self) -> Arc<Executor> {
+        self.executor.clone()
+    }
+
     /// Whether the clock has ticked since this was asked last.
     fn take_tick(&mut self) -> bool {
         let ticks = self.executor.ticks();
         std::mem::replace(&mut self.ticks, ticks) != ticks
     }
 
+    /// Whether the run is on the thread of its caller, and was when the clock ticked before: most have only
+    /// just begun when it ticks, and end sooner than another thread could go on with them.
+    fn has_stayed(&self) -> bool {
+        self.meter.is_visiting() && self.meter.started().elapsed() >= TICK
+    }
+
     /// Whether the run is to make room for others, if it may go on at all.
     fn must_make_room(&self) -> Result<bool, Stop> {
         match self.meter.stop() {
             Some(stop) => Err(stop),
-            None => Ok(self.meter.is_visiting() || self.executor.has_waiting()),
+            None => Ok(self.has_stayed() || self.executor.has_waiting()),
         }
     }
 }

@@ -126,7 +126,7 @@ struct Inner {
     executor: Arc<Executor>,
     ticker: Ticker,
     memory: Arc<NodeMemory>,
-    /// One for each instance the pool has room for.
+    /// One for each run the pool has room for.
     permits: Arc<Semaphore>,
     maximum: Limits,
 }
@@ -138,7 +138,8 @@ impl Sandbox {
     /// The machine refuses the memory or the threads.
     pub fn new(config: Config) -> Result<Self, Error> {
         let runs = config.concurrent_runs_max.max(1);
-        let engine = engine::new_engine(runs).map_err(Error::engine)?;
+        let instances = runs + quickjs::IDLE_MAX as u32;
+        let engine = engine::new_engine(instances).map_err(Error::engine)?;
         let threads = |error: std::io::Error| Error::Engine(format!("no threads: {error}"));
         let runtime = tokio::runtime::Handle::current();
         let executor = Arc::new(Executor::start(config.threads, &runtime).map_err(threads)?);
@@ -190,7 +191,7 @@ impl Sandbox {
         self.inner.compiler.forget_idle_programs();
     }
 
-    /// Runs a program once, in a fresh instance. Dropping the future stops the run at the next
+    /// Runs a program once, in a sandbox that no run before has left a trace in. Dropping the future stops the run at the next
     /// tick; `invocation.cancel` stops it with the outcome `cancelled`.
     ///
     /// # Errors

@@ -88,7 +88,7 @@ pub struct Meter {
     cancel: CancellationToken,
     /// The caller has gone; nobody will read the outcome.
     abandoned: AtomicBool,
-    /// The run is on the thread of its caller, and leaves it at its first tick.
+    /// The run is on the thread of its caller, and leaves it at a tick.
     visiting: AtomicBool,
     cpu_ns: AtomicU64,
     /// When the slice under way began, by the thread's clock.
@@ -214,6 +214,11 @@ impl Meter {
         self.memory_bytes.store(held, Relaxed);
         self.memory_peak_bytes.fetch_max(held, Relaxed);
         true
+    }
+
+    /// The memory that is counted at this moment.
+    pub fn memory_bytes(&self) -> u64 {
+        self.memory_bytes.load(Relaxed)
     }
 
     /// The outcome of a failure to get memory, if the run was ever refused any.

@@ -2,26 +2,31 @@
 //! Owns the event loop; what guest code sees is the prelude's business.
 
 mod host_calls;
+mod instance;
 mod layout;
 mod reading;
+mod rewind;
 mod vm;
 
-use std::sync::Arc;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use runabout_protocol::{Arguments, Encoding, ErrorReport, Form, Json, Outcome, Returned};
-use wasmtime::{Engine, InstancePre, Module, Result, Store, Trap, format_err};
+use wasmtime::{Engine, Module, Result, Store, Trap, format_err};
 
 use crate::guest::{Guest, failure, result_too_large};
 use crate::host::RESULT_BYTES_MAX;
 use crate::invocation::TaskContext;
 use crate::wasi::{CoarseClock, decode_bytes};
+pub use instance::IDLE_MAX;
+use instance::Instances;
 use reading::Reading;
 pub use vm::JsState;
-use vm::{Begun, Evaluation, Exports, State, Vm};
+use vm::{Begun, Evaluation, State, Vm};
 
 /// A top-level `await` in a script needs another way of evaluation.
 const AWAIT: &str = "await";
@@ -37,10 +42,9 @@ const UNSHOWABLE_THROWN: &str = "threw a value that cannot be shown";
 const STACK_LINES_MAX: usize = 100;
 const STACK_LINE_BYTES_MAX: usize = 1 << 10;
 
-/// The engine, ready to be instantiated.
+/// The engine, ready to run.
 pub struct QuickJs {
-    pre: InstancePre<Guest>,
-    exports: Arc<Exports>,
+    instances: Instances,
 }
 
 /// JavaScript that can be run.
@@ -99,33 +103,38 @@ impl QuickJs {
     /// # Errors
     /// Neither works.
     pub fn load(engine: &Engine) -> Result<Self> {
-        let module = load_module(engine)?;
-        let exports = Arc::new(Exports::find(&module)?);
-        let pre = host_calls::linker(engine)?.instantiate_pre(&module)?;
-        Ok(Self { pre, exports })
+        Ok(Self { instances: Instances::new(engine, &load_module(engine)?)? })
     }
 
-    /// Runs a script once, in a fresh copy of the snapshot.
-    pub async fn run(&self, store: &mut Store<Guest>, script: &Script, input: Input) -> Outcome {
-        match self.drive(store, script, input).await {
+    /// Runs a script once, from the snapshot on.
+    pub async fn run(&self, guest: Guest, script: &Script, input: Input) -> Outcome {
+        let meter = guest.meter.clone();
+        match self.run_in_instance(guest, script, input).await {
             Ok(outcome) => outcome,
             // QuickJS's own check of its stack comes too late for its deepest native recursions.
             Err(error) if matches!(error.downcast_ref(), Some(Trap::StackOverflow)) => {
                 Outcome::threw("RangeError", "Maximum call stack size exceeded")
             }
-            Err(error) => failure(&error, &store.data().meter),
+            Err(error) => failure(&error, &meter),
         }
     }
 
-    async fn drive(
+    async fn run_in_instance(
         &self,
-        store: &mut Store<Guest>,
+        guest: Guest,
         script: &Script,
         input: Input,
     ) -> Result<Outcome> {
-        let instance = self.pre.instantiate_async(&mut *store).await?;
-        let js = JsState::new(instance, &mut *store, self.exports.clone())?;
-        store.data_mut().js = Some(js);
+        let beginning = self.instances.beginning();
+        let mut instance = self.instances.get(guest).await?;
+        let (outcome, has_waited) = observed(Self::drive(&mut instance, script, input)).await;
+        if outcome.is_ok() {
+            self.instances.take_back(instance, &beginning, has_waited);
+        }
+        outcome
+    }
+
+    async fn drive(store: &mut Store<Guest>, script: &Script, input: Input) -> Result<Outcome> {
         let mut vm = Vm::of(store);
         let compiled = script.reading.read(&mut vm, &script.source).await?;
         vm.seed_random()?;
@@ -149,6 +158,18 @@ impl QuickJs {
         // On the heap, as is all that only some runs need: the others need not carry its room about.
         Box::pin(go_on(&mut vm, begun, is_module)).await
     }
+}
+
+/// What comes of a future, and whether it had to wait for it: then another thread may have gone on with it.
+async fn observed<T>(future: impl Future<Output = T>) -> (T, bool) {
+    let (mut future, mut has_waited) = (pin!(future), false);
+    let output = poll_fn(|context| {
+        let polled = future.as_mut().poll(context);
+        has_waited |= polled.is_pending();
+        polled
+    });
+    let output = output.await;
+    (output, has_waited)
 }
 
 /// What is left of a run that did not end in its first call.

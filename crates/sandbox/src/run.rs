@@ -112,8 +112,7 @@ async fn execute(
         Kind::Js(script) => {
             let export = js_export(script, export.as_deref())?;
             let input = quickjs::Input::read(export, args, task)?;
-            let mut store = store(inner, guest);
-            let outcome = inner.quickjs.run(&mut store, script, input).await;
+            let outcome = inner.quickjs.run(guest, script, input).await;
             if script.has_grown() {
                 inner.compiler.weigh_again(program);
             }
@@ -135,7 +134,7 @@ async fn execute(
 }
 
 fn store(inner: &Inner, guest: Guest) -> Running {
-    Running(new_store(&inner.engine, guest))
+    Running::new(new_store(&inner.engine, guest))
 }
 
 /// Stack traces speak of the source as the user wrote it.

@@ -8,10 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use wasmtime::Result;
 
 use super::layout;
+use super::rewind::HEAP;
 use super::vm::{Evaluation, Vm};
-
-/// The heap as every run begins with it.
-static HEAP: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/quickjs_heap.bin"));
 
 /// How finely changes are told apart.
 const BLOCK_BYTES: usize = 64;

@@ -4,9 +4,10 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use wasmtime::{
-    AsContextMut, Extern, Instance, Memory, Module, ModuleExport, Result, Store, StoreContextMut,
+    AsContextMut, Extern, Instance, Memory, Module, ModuleExport, Result, StoreContextMut,
     WasmParams, WasmResults, bail, format_err,
 };
 
@@ -79,7 +80,8 @@ macro_rules! exports {
         /// The C API's exports, looked up once.
         #[derive(Clone)]
         pub struct Exports {
-            memory: ModuleExport,
+            pub memory: ModuleExport,
+            pub stack_pointer: ModuleExport,
             $($name: ModuleExport,)*
         }
 
@@ -93,6 +95,7 @@ macro_rules! exports {
                 };
                 Ok(Self {
                     memory: find("memory")?,
+                    stack_pointer: find("__stack_pointer")?,
                     $($name: find([$($other,)? stringify!($name)][0])?,)*
                 })
             }
@@ -106,7 +109,7 @@ include!("api.rs");
 pub struct JsState {
     instance: Instance,
     memory: Memory,
-    exports: std::sync::Arc<Exports>,
+    exports: Arc<Exports>,
     /// Rejected promises that nobody has handled yet, by identity: the promise, which keeps the
     /// identity its own, and the reason.
     rejections: HashMap<u32, (u32, u32)>,
@@ -115,18 +118,9 @@ pub struct JsState {
 }
 
 impl JsState {
-    /// # Errors
-    /// The instance is none of QuickJS.
-    pub fn new(
-        instance: Instance,
-        store: &mut Store<Guest>,
-        exports: std::sync::Arc<Exports>,
-    ) -> Result<Self> {
-        let memory = instance
-            .get_module_export(&mut *store, &exports.memory)
-            .and_then(Extern::into_memory)
-            .ok_or_else(|| format_err!("quickjs.wasm exports no memory"))?;
-        Ok(Self { instance, memory, exports, rejections: HashMap::new(), first_rejection: None })
+    /// The memory is that of the instance.
+    pub fn new(instance: Instance, memory: Memory, exports: Arc<Exports>) -> Self {
+        Self { instance, memory, exports, rejections: HashMap::new(), first_rejection: None }
     }
 }
 

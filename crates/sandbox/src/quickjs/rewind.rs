@@ -1,0 +1,164 @@
+//! Puts the memory of a run back to the snapshot, byte for byte, so that the next run need not make one.
+//!
+//! A page of that memory is the snapshot's own until it is first written to. Then there is a page fault,
+//! and from then on it is the memory's own, for as long as the memory is mapped. So what may differ from
+//! the snapshot are the pages that the system says are the memory's own, and they are no more than before
+//! if the thread that ran had no page fault.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::ptr;
+
+use nix::sys::resource::{UsageWho, getrusage};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
+
+use super::layout;
+
+/// The heap as every run begins with it.
+pub static HEAP: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/quickjs_heap.bin"));
+
+/// The stack, which is zeros, and the heap above it.
+const SNAPSHOT_BYTES: usize = layout::HEAP as usize + HEAP.len();
+
+/// If more differ, making an instance costs less than putting one back.
+const PAGES_MAX: usize = 96;
+
+/// An entry of a page map, as the kernel's documentation has it (admin-guide/mm/pagemap).
+const ENTRY_BYTES: usize = 8;
+const IS_PRESENT: u64 = 1 << 63;
+const IS_SWAPPED: u64 = 1 << 62;
+/// A file's, or shared: of our memories, the snapshot's own.
+const IS_SHARED: u64 = 1 << 61;
+
+/// The pages of a memory that may differ from the snapshot.
+#[derive(Default)]
+pub struct OwnPages {
+    /// In order.
+    numbers: Vec<usize>,
+    /// They have been looked for.
+    are_known: bool,
+}
+
+impl OwnPages {
+    pub fn are_known(&self) -> bool {
+        self.are_known
+    }
+
+    /// Puts `memory` back after a run. False if the system cannot tell what to put back, or if that is not
+    /// worth it: then the memory is for nobody else.
+    pub fn put_back(&mut self, memory: &mut [u8], system: &PageMap, has_faulted: bool) -> bool {
+        if memory.len() != SNAPSHOT_BYTES {
+            return false;
+        }
+        if has_faulted || !self.are_known {
+            let Some(found) = system.own_pages(memory) else { return false };
+            // Those from before are its own as well, should one be out of the system's sight just now.
+            self.numbers.extend(found);
+            self.numbers.sort_unstable();
+            self.numbers.dedup();
+            self.are_known = true;
+        }
+        if self.numbers.len() > PAGES_MAX {
+            return false;
+        }
+        for number in &self.numbers {
+            let start = number * system.page_bytes();
+            let page = &mut memory[start..start + system.page_bytes()];
+            match start.checked_sub(layout::HEAP as usize) {
+                Some(start) => page.copy_from_slice(&HEAP[start..start + page.len()]),
+                None => page.fill(0),
+            }
+        }
+        true
+    }
+}
+
+/// What the system tells of this process's pages.
+pub struct PageMap {
+    file: File,
+    page_bytes: usize,
+}
+
+/// How many page faults a thread had had at some moment, if that is known.
+pub struct Faults(Option<u64>);
+
+impl PageMap {
+    /// `None` where the system does not tell, or counts no page faults.
+    pub fn open() -> Option<Self> {
+        let file = File::open("/proc/self/pagemap").ok()?;
+        let map = Self { file, page_bytes: rustix::param::page_size() };
+        map.is_right().then_some(map)
+    }
+
+    /// Tries it out, as there are kernels that are not Linux and say that they are.
+    #[expect(unsafe_code, reason = "nothing else is certain to be a fresh page")]
+    fn is_right(&self) -> bool {
+        let (bytes, access) = (2 * self.page_bytes, ProtFlags::READ | ProtFlags::WRITE);
+        // SAFETY: the system chooses where.
+        let mapped = unsafe { mmap_anonymous(ptr::null_mut(), bytes, access, MapFlags::PRIVATE) };
+        let Ok(fresh) = mapped else { return false };
+        let faults = self.faults();
+        // SAFETY: it was mapped just now, to be written to, and is nobody else's.
+        unsafe { fresh.cast::<u8>().write_volatile(1) };
+        let is_counted = self.have_been_since(&faults) && faults.0.is_some();
+        let own = self.own_pages_of(fresh.addr(), 2);
+        // SAFETY: nothing refers to it.
+        let unmapped = unsafe { munmap(fresh, bytes) };
+        is_counted && own.as_deref() == Some(&[0]) && unmapped.is_ok()
+    }
+
+    pub fn page_bytes(&self) -> usize {
+        self.page_bytes
+    }
+
+    /// The page faults of this thread.
+    pub fn faults(&self) -> Faults {
+        let usage = getrusage(UsageWho::RUSAGE_THREAD).ok();
+        let all = usage.map(|usage| usage.minor_page_faults() + usage.major_page_faults());
+        Faults(all.and_then(|all| u64::try_from(all).ok()))
+    }
+
+    /// Whether this thread, which is the one of `before`, may have had more since.
+    pub fn have_been_since(&self, before: &Faults) -> bool {
+        before.0.is_none() || self.faults().0 != before.0
+    }
+
+    /// The numbers of the pages that are the memory's own, `None` if that cannot be told.
+    pub fn own_pages(&self, memory: &[u8]) -> Option<Vec<usize>> {
+        self.own_pages_of(memory.as_ptr().addr(), memory.len() / self.page_bytes)
+    }
+
+    fn own_pages_of(&self, address: usize, count: usize) -> Option<Vec<usize>> {
+        let mut bytes = vec![0; count * ENTRY_BYTES];
+        let offset = address / self.page_bytes * ENTRY_BYTES;
+        self.file.read_exact_at(&mut bytes, offset as u64).ok()?;
+        let (entries, _) = bytes.as_chunks();
+        let is_own = |entry: &[u8; ENTRY_BYTES]| {
+            let entry = u64::from_ne_bytes(*entry);
+            entry & IS_SWAPPED != 0 || entry & (IS_PRESENT | IS_SHARED) == IS_PRESENT
+        };
+        Some((0..count).filter(|number| is_own(&entries[*number])).collect())
+    }
+}
+
+/// Has the system never put a large page in the place of small ones, which would be the memory's own
+/// without a page fault.
+pub fn keep_pages_small(memory: &mut [u8]) -> bool {
+    advise(memory, Advice::LinuxNoHugepage)
+}
+
+/// Gives all pages back that are the memory's own: they are the snapshot's again.
+pub fn give_back(memory: &mut [u8]) {
+    advise(memory, Advice::LinuxDontNeed);
+}
+
+#[expect(unsafe_code, reason = "the engine has no name for it")]
+fn advise(memory: &mut [u8], advice: Advice) -> bool {
+    // SAFETY: it is the memory of an instance that does not run, and borrowed whole. The engine maps
+    // it privately, over what it is to begin with, and so it then is: bytes like any others.
+    let advised = unsafe { madvise(memory.as_mut_ptr().cast(), memory.len(), advice) };
+    if let Err(error) = &advised {
+        tracing::debug!(%error, ?advice, "the system takes no advice");
+    }
+    advised.is_ok()
+}
