@@ -64,7 +64,8 @@ export async function isHealthy(url) {
  * @throws {Error} with the end of its log, if it ends or never answers
  */
 export async function start({ binary, port, data, flags = [] }) {
-  mkdirSync(data, { recursive: true });
+  // The log is there before the node is; readable by its owner alone, as the node makes it itself.
+  mkdirSync(data, { recursive: true, mode: 0o700 });
   const log = openSync(logPath(data), "w");
   const listen = ["serve", "--listen", `127.0.0.1:${port}`, "--data", data];
   const child = spawn(binary, [...listen, ...flags], {

@@ -18,7 +18,9 @@ const EXAMPLES = [
   ["stages", "examples/functions/stages.js"],
 ];
 
+/** Those of the Makefile, which need not be said again. */
 const DEFAULT_PORT = 7878;
+const DEFAULT_DATA = "runabout-data";
 
 const { values: options } = parseArgs({
   options: {
@@ -70,6 +72,7 @@ function deployExamples() {
 function whatNext(node) {
   const names = EXAMPLES.map(([name]) => name).join(", ");
   const at = port === DEFAULT_PORT ? "" : ` --node ${url}`;
+  const from = data === DEFAULT_DATA ? "" : ` DATA=${data}`;
   const json = `-H 'Content-Type: application/json'`;
   const source = "const x=1; const y=2; console.log(x+y);";
   return `
@@ -85,6 +88,7 @@ Submit a durable task, then watch how far it is:
   curl -X POST ${json} -d '{"name":"task1","source":"${source}"}' ${url}/v1/tasks
   ${binary} task submit --function stages 10${at}
   ${binary} task list${at}
+Open the console:      ${url}/
 Read the API's page:   ${url}/docs
-Stop the node:         make stop`;
+Stop the node:         make stop${from}`;
 }

@@ -103,6 +103,7 @@ async fn what_is_wrong_is_said() {
     for (head, body, expected) in [
         ("GET /nothing", "", "404 unknown_path"),
         ("GET /v1/tasks/", "", "404 unknown_path"),
+        ("GET /docs/nothing", "", "404 unknown_path"),
         ("PATCH /v1/tasks", "", "405 method_not_allowed"),
         ("GET /v1/functions/fib/call", "", "405 method_not_allowed"),
         ("POST /v1/tasks", "", "400 malformed_json line=1"),
@@ -172,7 +173,11 @@ async fn what_is_wrong_is_said() {
         ("POST /v1/schedules/none/pause", "", "404 schedule_not_found"),
         ("POST /v1/schedules/none/resume", "", "404 schedule_not_found"),
         ("PUT /v1/schedules/a%2Fb", "{}", "400 invalid_name"),
-        ("PUT /v1/schedules/s", r#"{"task":{"source":"1"}}"#, "400 invalid_field"),
+        ("PUT /v1/schedules/s", r#"{"task":{"source":"1"}}"#, "400 missing_field field=cron"),
+        ("PUT /v1/schedules/s", r#"{"cron":"@daily"}"#, "400 missing_field field=task"),
+        ("DELETE /v1/functions/none?version=1", "", "400 unknown_field field=version"),
+        ("POST /v1/tasks/batch?wait=5", "[]", "400 unknown_field field=wait"),
+        ("PUT /v1/functions/f?export=fib", "1", "400 unknown_field field=export"),
         (
             "PUT /v1/schedules/s",
             r#"{"cron":"@daily","task":{"source":"1"},"timezone":"UTC"}"#,

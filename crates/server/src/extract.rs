@@ -50,3 +50,19 @@ impl<T: DeserializeOwned + Default, S: Sync> FromRequestParts<S> for Query<T> {
         }
     }
 }
+
+/// No query string. What it may have been meant to say is not ignored: `DELETE ...?version=1` would
+/// delete all of them.
+pub struct NoQuery;
+
+impl<S: Sync> FromRequestParts<S> for NoQuery {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        let query = parts.uri.query().unwrap_or_default();
+        match form_urlencoded::parse(query.as_bytes()).next() {
+            None => Ok(Self),
+            Some((name, _)) => Err(read::unknown_field("", &name, &[])),
+        }
+    }
+}

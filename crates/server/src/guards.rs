@@ -138,10 +138,12 @@ impl Guards {
     fn judge_token(&self, headers: &HeaderMap, path: &str) -> Result<(), Problem> {
         let Some(token) = &self.token else { return Ok(()) };
         // A browser brings no token when a person opens a page: the console asks for it, and shows
-        // it to the API. Nor can a page send a header with a WebSocket: workers show the token in
-        // their first frame.
-        let is_open = matches!(path, "/healthz" | "/readyz" | "/" | "/v1/work")
-            || path.starts_with("/assets/");
+        // it to the API. What describes the API is the same on every node, and errors link to it. Nor
+        // can a page send a header with a WebSocket: workers show the token in their first frame.
+        let is_open =
+            matches!(path, "/healthz" | "/readyz" | "/" | "/docs" | "/openapi.json" | "/v1/work")
+                || path.starts_with("/assets/")
+                || path.starts_with("/docs/");
         if is_open || token.is_shown_in(headers) {
             return Ok(());
         }
@@ -370,14 +372,17 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_wanted_everywhere_but_at_the_probes_and_for_the_console() {
+    fn a_token_is_wanted_everywhere_but_at_the_probes_and_for_pages() {
         let guards = guards("0.0.0.0:7878", Some("secret"));
         for (head, expected) in [
             ("GET /healthz", "pass"),
             ("GET /readyz", "pass"),
             ("GET /", "pass"),
             ("GET /assets/index-1.js", "pass"),
-            ("GET /docs/", "unauthorized"),
+            ("GET /docs", "pass"),
+            ("GET /docs/errors", "pass"),
+            ("GET /docsx", "unauthorized"),
+            ("GET /openapi.json", "pass"),
             ("GET /assets", "unauthorized"),
             ("GET /v1/work", "pass"),
             ("GET /v1/node", "unauthorized"),

@@ -28,7 +28,9 @@ pub fn key(
     let mut values = headers.get_all(HEADER).iter();
     let Some(value) = values.next() else { return Ok(None) };
     let text = value.to_str().unwrap_or_default().trim();
-    if text.is_empty() || text.len() > KEY_BYTES_MAX || values.next().is_some() {
+    let is_visible = text.bytes().all(|byte| byte.is_ascii_graphic());
+    let fits = (1..=KEY_BYTES_MAX).contains(&text.len());
+    if !is_visible || !fits || values.next().is_some() {
         let detail = format!("send one key of 1 to {KEY_BYTES_MAX} visible ASCII characters");
         return Err(Problem::new(Code::InvalidIdempotencyKey, detail));
     }
@@ -85,6 +87,7 @@ mod tests {
         assert_eq!(check(&[]), Ok(None));
         assert_eq!(check(&[" abc "]), Ok(Some("abc".to_owned())));
         assert_eq!(check(&[""]), Err(Code::InvalidIdempotencyKey));
+        assert_eq!(check(&["a b"]), Err(Code::InvalidIdempotencyKey));
         assert_eq!(check(&["a", "b"]), Err(Code::InvalidIdempotencyKey));
         assert_eq!(check(&["x".repeat(256).leak()]), Err(Code::InvalidIdempotencyKey));
     }

@@ -69,10 +69,13 @@ impl Problem {
         self
     }
 
-    /// Says that `field` and `suggestion` stand inside of `parent`.
+    /// Says that `field`, and the field that is suggested, stand inside of `parent`.
     pub fn inside(mut self, parent: &str) -> Self {
-        for member in ["field", "suggestion"] {
-            if let Some(Value::String(path)) = self.extras.get_mut(member) {
+        // What is suggested for a value is a value.
+        let suggests_field = self.code == Code::UnknownField;
+        let members: &[&str] = if suggests_field { &["field", "suggestion"] } else { &["field"] };
+        for member in members {
+            if let Some(Value::String(path)) = self.extras.get_mut(*member) {
                 path.insert_str(0, &format!("{parent}."));
             }
         }

@@ -12,7 +12,7 @@ use crate::suggest::{nearest, unexpected};
 /// Reads one JSON object.
 ///
 /// # Errors
-/// `malformed_json`, `body_not_object`, `unknown_field` or `invalid_field`.
+/// `malformed_json`, `body_not_object`, `missing_field`, `unknown_field` or `invalid_field`.
 pub fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
     // serde would take an array as a struct's fields in order.
@@ -32,7 +32,7 @@ pub fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
 /// Reads a query string.
 ///
 /// # Errors
-/// `unknown_field` or `invalid_field`.
+/// `missing_field`, `unknown_field` or `invalid_field`.
 pub fn query<T: DeserializeOwned>(query: Option<&str>) -> Result<T, Problem> {
     let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
     serde_path_to_error::deserialize(serde_urlencoded::Deserializer::new(pairs))
@@ -70,6 +70,13 @@ fn refused(path: &Path, message: &str) -> Problem {
     if let Some((field, known)) = unexpected(message, "unknown field `") {
         return unknown_field(parent_of(&path, field), field, &known);
     }
+    let missing = message.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'));
+    if let Some(field) = missing {
+        let within = if path == "." { String::new() } else { format!("{path}.") };
+        let field = format!("{within}{field}");
+        return Problem::new(Code::MissingField, format!("`{field}` is needed"))
+            .with("field", field);
+    }
     let twice = message.strip_prefix("duplicate field `").and_then(|rest| rest.strip_suffix('`'));
     if let Some(field) = twice {
         return Problem::invalid_field(field, format!("{field} is there twice"));
@@ -91,6 +98,7 @@ pub fn unknown_field(parent: &str, field: &str, known: &[&str]) -> Problem {
     match nearest(field, known.iter().copied()) {
         Some(meant) => problem(format!("did you mean `{parent}{meant}`?"))
             .with("suggestion", format!("{parent}{meant}")),
+        None if known.is_empty() => problem("none is known here".to_owned()),
         None => problem(format!("known are {}", known.join(", "))),
     }
 }
@@ -134,6 +142,7 @@ mod tests {
                 UnknownField,
                 r#"{"field":"limits.timeout","suggestion":"limits.timeout_ms"}"#,
             ),
+            (r#"{"limits":5}"#, InvalidField, r#"{"field":"limits"}"#),
             (r#"{"source":5}"#, InvalidField, r#"{"field":"source"}"#),
             (r#"{"limits":{"cpu_ms":-1}}"#, InvalidField, r#"{"field":"limits.cpu_ms"}"#),
             (r#"{"labels":{"a":1}}"#, InvalidField, r#"{"field":"labels.a"}"#),
@@ -147,6 +156,26 @@ mod tests {
     fn arguments_keep_their_text() {
         let request: TaskRequest = object(br#" {"args":[1.0, 9007199254740993]} "#).expect("reads");
         assert_eq!(request.args.as_ref().map(Json::text), Some("[1.0, 9007199254740993]"));
+    }
+
+    #[derive(Debug, Deserialize)]
+    struct Nested {
+        #[expect(dead_code, reason = "only whether it reads is of interest")]
+        inner: Inner,
+    }
+
+    #[derive(Debug, Deserialize)]
+    struct Inner {
+        #[expect(dead_code, reason = "only whether it reads is of interest")]
+        needed: u32,
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        check(object::<Nested>(b"{}"), Code::MissingField, r#"{"field":"inner"}"#);
+        let members = r#"{"field":"inner.needed"}"#;
+        check(object::<Nested>(br#"{"inner":{}}"#), Code::MissingField, members);
+        check(query::<Inner>(None), Code::MissingField, r#"{"field":"needed"}"#);
     }
 
     #[derive(Debug, Deserialize)]

@@ -114,6 +114,23 @@ pub fn of_body(headers: &HeaderMap, bytes: &[u8]) -> Result<SourceLanguage, Prob
     of_type(essence(headers).as_deref(), bytes)
 }
 
+/// What an artifact is. It is plain JavaScript where it is no module: what else there is becomes that
+/// before it has its digest.
+///
+/// # Errors
+/// `unsupported_media_type`.
+pub fn of_artifact(headers: &HeaderMap, bytes: &[u8]) -> Result<SourceLanguage, Problem> {
+    match essence(headers).as_deref() {
+        None | Some("application/octet-stream" | "application/x-www-form-urlencoded")
+            if !bytes.starts_with(b"\0asm") =>
+        {
+            refuse_archives(bytes)?;
+            Ok(SourceLanguage::JavaScript)
+        }
+        _ => of_body(headers, bytes),
+    }
+}
+
 /// The type in a `Content-Type` header, without its parameters.
 pub fn essence(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;

@@ -13,7 +13,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::app::{App, artifact_missing};
 use crate::body::ARTIFACT_BYTES_MAX;
 use crate::codes::Code;
-use crate::extract::Segment;
+use crate::extract::{NoQuery, Segment};
 use crate::problem::{Problem, ProblemJson};
 use crate::source;
 
@@ -76,12 +76,13 @@ struct Stored {
 
 /// Put an artifact
 ///
-/// Plain JavaScript or WebAssembly, by its `Content-Type`. It is kept while a
+/// WebAssembly, or plain JavaScript with its types stripped. It is kept while a
 /// version or a task names it, and for a day after it was last put.
 #[utoipa::path(
     put, path = "/v1/artifacts/{digest}", tag = "artifacts",
     params(("digest" = String, Path, description = "sha256:HEX")),
-    request_body(content((String = "text/javascript"), (Vec<u8> = "application/wasm"))),
+    request_body(content((String = "text/javascript"), (Vec<u8> = "application/wasm"),
+        (Vec<u8> = "application/octet-stream"))),
     responses(
         (status = 200, description = "The node had it already", body = Stored),
         (status = 201, description = "It is stored", body = Stored),
@@ -91,6 +92,7 @@ struct Stored {
 )]
 async fn put(
     State(app): State<App>,
+    _: NoQuery,
     Segment(digest): Segment,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -98,7 +100,7 @@ async fn put(
     let (parts, body) = request.into_parts();
     let body = app.intake.read(&parts.headers, body, ARTIFACT_BYTES_MAX).await?;
     is_digest_of(digest, Digest(Sha256::digest(&body.bytes).into()))?;
-    let language = source::of_body(&parts.headers, &body.bytes)?;
+    let language = source::of_artifact(&parts.headers, &body.bytes)?;
     let accepted = app.examiner.accept(body.bytes.clone(), language).await?;
     // TypeScript loses its types when it is accepted, and with them its digest.
     is_digest_of(digest, accepted.digest)?;

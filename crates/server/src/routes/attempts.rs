@@ -12,7 +12,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::Listed;
 use super::tasks::{not_found, parse_id};
 use crate::app::App;
-use crate::extract::{Query, Segment};
+use crate::extract::{NoQuery, Query, Segment};
 use crate::problem::{Problem, ProblemJson};
 
 /// The routes of this file.
@@ -33,6 +33,7 @@ pub fn routes() -> OpenApiRouter<App> {
 )]
 async fn attempts(
     State(app): State<App>,
+    _: NoQuery,
     Segment(id): Segment,
 ) -> Result<Json<Listed<AttemptRecord>>, Problem> {
     let items = app.store.attempts(parse_id(&id)?).await?.ok_or_else(|| not_found(&id))?;

@@ -15,7 +15,7 @@ use crate::app::App;
 use crate::body::ENDPOINTS_BODY_BYTES_MAX;
 use crate::codes::Code;
 use crate::endpoints::view;
-use crate::extract::Query;
+use crate::extract::{NoQuery, Query};
 use crate::problem::{Problem, ProblemJson};
 use crate::read;
 
@@ -50,7 +50,7 @@ enum Put {
          body = ProblemJson, content_type = "application/problem+json"),
     )
 )]
-async fn put(State(app): State<App>, request: Request) -> Result<Response, Problem> {
+async fn put(State(app): State<App>, _: NoQuery, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     require_json(&parts.headers)?;
     let body = app.intake.read(&parts.headers, body, ENDPOINTS_BODY_BYTES_MAX).await?;

@@ -17,7 +17,7 @@ use crate::app::App;
 use crate::body::{ARGS_BYTES_MAX, ARTIFACT_BYTES_MAX};
 use crate::codes::Code;
 use crate::deployed::parse_name;
-use crate::extract::{Query, Segment};
+use crate::extract::{NoQuery, Query, Segment};
 use crate::multipart::Form;
 use crate::problem::{Problem, ProblemJson};
 use crate::rules::InvalidRule;
@@ -50,6 +50,7 @@ pub fn routes() -> OpenApiRouter<App> {
 )]
 async fn deploy(
     State(app): State<App>,
+    _: NoQuery,
     Segment(name): Segment,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -232,7 +233,11 @@ async fn show(
          content_type = "application/problem+json"),
     )
 )]
-async fn remove(State(app): State<App>, Segment(name): Segment) -> Result<StatusCode, Problem> {
+async fn remove(
+    State(app): State<App>,
+    _: NoQuery,
+    Segment(name): Segment,
+) -> Result<StatusCode, Problem> {
     app.functions.delete(&name).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -21,7 +21,8 @@ use axum::http::Method;
 use axum::http::{HeaderMap, Uri};
 use serde::Serialize;
 use utoipa::openapi::OpenApi;
-use utoipa::{OpenApi as _, ToSchema};
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::{Modify, OpenApi as _, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
@@ -59,6 +60,7 @@ pub fn openapi() -> OpenApi {
                        application/problem+json with a stable `code`; see /docs/errors.",
         license(name = "MIT OR Apache-2.0")
     ),
+    modifiers(&Bearer),
     tags(
         (name = "calls", description = "Run now; the answer is the result"),
         (name = "tasks", description = "Run durably, later; accepted means synced to disk"),
@@ -71,6 +73,19 @@ pub fn openapi() -> OpenApi {
     )
 )]
 struct Document;
+
+/// The token, which a node may want or not.
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, openapi: &mut OpenApi) {
+        let components = openapi.components.get_or_insert_default();
+        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        components.add_security_scheme("token", scheme);
+        let token = SecurityRequirement::new("token", [""; 0]);
+        openapi.security = Some(vec![SecurityRequirement::default(), token]);
+    }
+}
 
 fn documented() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(Document::openapi())

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::app::App;
+use crate::extract::NoQuery;
 use crate::metrics::Moment;
 use crate::problem::{Problem, ProblemJson, document_read_only, stopping, storage_failed};
 use crate::upstream::LOAD;
@@ -50,7 +51,7 @@ struct NodeReport {
     get, path = "/v1/node", tag = "node",
     responses((status = 200, description = "The node", body = NodeReport))
 )]
-async fn node(State(app): State<App>) -> Response {
+async fn node(State(app): State<App>, _: NoQuery) -> Response {
     let counts = app.engine.counts();
     let report = Json(NodeReport {
         id: app.node.id,

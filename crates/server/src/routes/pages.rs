@@ -1,13 +1,16 @@
 //! The pages for people beside the console: the API's page, the error codes.
 
 use axum::Router;
-use axum::http::{HeaderValue, header};
-use axum::response::Html;
+use axum::extract::Request;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
 use tower_http::set_header::SetResponseHeaderLayer;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
+use super::dispatch::unknown_path;
 use crate::app::App;
 use crate::codes::{ErrorCode, TABLE};
 
@@ -29,13 +32,25 @@ pub fn pages(openapi: Bytes) -> Router<App> {
     };
     let own = Router::new().route("/docs/errors", get(errors)).layer(policy(STATIC_POLICY));
     let config = Config::from("/openapi.json").use_base_layout().try_it_out_enabled(true);
-    let docs = Router::from(SwaggerUi::new("/docs").config(config)).layer(policy(DOCS_POLICY));
+    let docs = Router::from(SwaggerUi::new("/docs").config(config))
+        .layer(policy(DOCS_POLICY))
+        .layer(from_fn(or_unknown));
     Router::new().route("/openapi.json", get(document)).merge(own).merge(docs)
 }
 
 fn policy(policy: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
     let value = HeaderValue::from_static(policy);
     SetResponseHeaderLayer::overriding(header::CONTENT_SECURITY_POLICY, value)
+}
+
+/// The API's page answers with nothing where there is nothing.
+async fn or_unknown(request: Request, next: Next) -> Response {
+    let uri = request.uri().clone();
+    let response = next.run(request).await;
+    match response.status() {
+        StatusCode::NOT_FOUND => unknown_path(&uri).into_response(),
+        _ => response,
+    }
 }
 
 async fn errors() -> Html<String> {

@@ -13,7 +13,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{Listed, limit_of, require_json};
 use crate::app::App;
 use crate::body::SCHEDULE_BODY_BYTES_MAX;
-use crate::extract::{Query, Segment};
+use crate::extract::{NoQuery, Query, Segment};
 use crate::problem::{Problem, ProblemJson};
 use crate::schedules::{self, not_found, parse_name, view};
 
@@ -43,6 +43,7 @@ pub fn routes() -> OpenApiRouter<App> {
 )]
 async fn put(
     State(app): State<App>,
+    _: NoQuery,
     Segment(name): Segment,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -96,7 +97,11 @@ async fn list(
          content_type = "application/problem+json"),
     )
 )]
-async fn show(State(app): State<App>, Segment(name): Segment) -> Result<Json<Schedule>, Problem> {
+async fn show(
+    State(app): State<App>,
+    _: NoQuery,
+    Segment(name): Segment,
+) -> Result<Json<Schedule>, Problem> {
     let found = app.store.schedule(&parse_name(&name)?).await?;
     let record = found.ok_or_else(|| not_found(&name))?;
     Ok(Json(view(record, Timestamp::now())))
@@ -114,7 +119,11 @@ async fn show(State(app): State<App>, Segment(name): Segment) -> Result<Json<Sch
          content_type = "application/problem+json"),
     )
 )]
-async fn delete(State(app): State<App>, Segment(name): Segment) -> Result<StatusCode, Problem> {
+async fn delete(
+    State(app): State<App>,
+    _: NoQuery,
+    Segment(name): Segment,
+) -> Result<StatusCode, Problem> {
     app.schedules.delete(parse_name(&name)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -131,7 +140,11 @@ async fn delete(State(app): State<App>, Segment(name): Segment) -> Result<Status
          content_type = "application/problem+json"),
     )
 )]
-async fn pause(State(app): State<App>, Segment(name): Segment) -> Result<Json<Schedule>, Problem> {
+async fn pause(
+    State(app): State<App>,
+    _: NoQuery,
+    Segment(name): Segment,
+) -> Result<Json<Schedule>, Problem> {
     let record = app.schedules.pause(parse_name(&name)?, true).await?;
     Ok(Json(view(record, Timestamp::now())))
 }
@@ -146,7 +159,11 @@ async fn pause(State(app): State<App>, Segment(name): Segment) -> Result<Json<Sc
          content_type = "application/problem+json"),
     )
 )]
-async fn resume(State(app): State<App>, Segment(name): Segment) -> Result<Json<Schedule>, Problem> {
+async fn resume(
+    State(app): State<App>,
+    _: NoQuery,
+    Segment(name): Segment,
+) -> Result<Json<Schedule>, Problem> {
     let record = app.schedules.pause(parse_name(&name)?, false).await?;
     Ok(Json(view(record, Timestamp::now())))
 }

@@ -17,7 +17,7 @@ use crate::app::App;
 use crate::body::TASK_BODY_BYTES_MAX;
 use crate::codes::Code;
 use crate::engine::{CancelRefused, DeleteRefused, NewTask, Refused, SubmissionKey};
-use crate::extract::{Query, Segment};
+use crate::extract::{NoQuery, Query, Segment};
 use crate::problem::{Problem, ProblemJson};
 use crate::{idempotency, multipart, read, source, submission};
 
@@ -211,7 +211,11 @@ async fn accepted(app: &App, task: Task, wait: Duration) -> Result<Response, Pro
          body = ProblemJson, content_type = "application/problem+json"),
     )
 )]
-async fn submit_batch(State(app): State<App>, request: Request) -> Result<Response, Problem> {
+async fn submit_batch(
+    State(app): State<App>,
+    _: NoQuery,
+    request: Request,
+) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     require_json(&parts.headers)?;
     let body = app.intake.read(&parts.headers, body, TASK_BODY_BYTES_MAX).await?;
@@ -420,7 +424,11 @@ async fn list(
          content_type = "application/problem+json"),
     )
 )]
-async fn cancel(State(app): State<App>, Segment(id): Segment) -> Result<Json<Task>, Problem> {
+async fn cancel(
+    State(app): State<App>,
+    _: NoQuery,
+    Segment(id): Segment,
+) -> Result<Json<Task>, Problem> {
     match app.engine.cancel(parse_id(&id)?).await {
         Ok(task) => Ok(Json(task)),
         Err(CancelRefused::NotFound) => Err(not_found(&id)),
@@ -445,7 +453,11 @@ async fn cancel(State(app): State<App>, Segment(id): Segment) -> Result<Json<Tas
          content_type = "application/problem+json"),
     )
 )]
-async fn delete(State(app): State<App>, Segment(id): Segment) -> Result<StatusCode, Problem> {
+async fn delete(
+    State(app): State<App>,
+    _: NoQuery,
+    Segment(id): Segment,
+) -> Result<StatusCode, Problem> {
     match app.engine.delete(parse_id(&id)?).await {
         Ok(()) => Ok(StatusCode::NO_CONTENT),
         Err(DeleteRefused::NotFound) => Err(not_found(&id)),

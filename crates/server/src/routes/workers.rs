@@ -14,7 +14,7 @@ use super::Listed;
 use crate::app::App;
 use crate::codes::Code;
 use crate::engine::SLOTS_MAX;
-use crate::extract::Segment;
+use crate::extract::{NoQuery, Segment};
 use crate::problem::{Problem, ProblemJson, stopping};
 use crate::{read, workers};
 
@@ -36,7 +36,7 @@ pub fn routes() -> OpenApiRouter<App> {
     get, path = "/v1/workers", tag = "node",
     responses((status = 200, description = "The workers", body = Listed<Worker>))
 )]
-async fn list(State(app): State<App>) -> Result<Json<Listed<Worker>>, Problem> {
+async fn list(State(app): State<App>, _: NoQuery) -> Result<Json<Listed<Worker>>, Problem> {
     Ok(Json(Listed { items: app.engine.workers().await?, next_cursor: None }))
 }
 
@@ -57,6 +57,7 @@ async fn list(State(app): State<App>) -> Result<Json<Listed<Worker>>, Problem> {
 )]
 async fn change(
     State(app): State<App>,
+    _: NoQuery,
     Segment(id): Segment,
     request: Request,
 ) -> Result<Json<Worker>, Problem> {

@@ -118,7 +118,7 @@ mod tests {
     fn what_is_wrong_is_named() {
         use Code::*;
         for (body, code, members) in [
-            ("{}", InvalidField, r#"{"field":"."}"#),
+            ("{}", MissingField, r#"{"field":"cron"}"#),
             (r#"{"corn":"x"}"#, UnknownField, r#"{"field":"corn","suggestion":"cron"}"#),
             (
                 r#"{"cron":"@daily","task":{"soruce":"1"}}"#,

@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::body::DOCUMENT_BYTES_MAX;
 use crate::codes::Code;
 use crate::documents::{ask, find, parse_name, serve, view};
-use crate::extract::{Query, Segment};
+use crate::extract::{NoQuery, Query, Segment};
 use crate::idempotency;
 use crate::problem::{Problem, ProblemJson};
 
@@ -43,6 +43,7 @@ use crate::problem::{Problem, ProblemJson};
 )]
 pub(super) async fn put(
     State(app): State<App>,
+    _: NoQuery,
     Segment(name): Segment,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -130,6 +131,7 @@ pub(super) async fn edit(
 )]
 pub(super) async fn delete(
     State(app): State<App>,
+    _: NoQuery,
     Segment(name): Segment,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {

@@ -13,7 +13,7 @@ use tokio::task::spawn_blocking;
 use crate::app::App;
 use crate::documents::{parse_name, view};
 use crate::events::Sheet;
-use crate::extract::Segment;
+use crate::extract::{NoQuery, Segment};
 use crate::problem::{Problem, ProblemJson};
 use crate::routes::events::{LAST_EVENT_ID, RETRY_MS, Tell, event_stream, too_many};
 
@@ -42,6 +42,7 @@ const MISSED_MAX: u64 = 1_000;
 )]
 pub(super) async fn events(
     State(app): State<App>,
+    _: NoQuery,
     Segment(name): Segment,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {

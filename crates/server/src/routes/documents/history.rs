@@ -17,7 +17,7 @@ use super::read::Paging;
 use crate::app::App;
 use crate::codes::Code;
 use crate::documents::{ask, parse_name, serve, view};
-use crate::extract::{Query, Segment, Segments};
+use crate::extract::{NoQuery, Query, Segment, Segments};
 use crate::problem::{Problem, ProblemJson};
 use crate::routes::{Listed, limit_of};
 
@@ -135,6 +135,7 @@ fn parse_number(text: &str) -> Result<u64, Problem> {
 )]
 pub(super) async fn revert(
     State(app): State<App>,
+    _: NoQuery,
     Segments(name, number): Segments,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
