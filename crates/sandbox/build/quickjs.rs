@@ -16,7 +16,7 @@ use wasmtime_wizer::{WasmtimeWizer, Wizer};
 use crate::driver::{self, frame};
 
 /// `__stack_pointer` while nothing runs: the shipped binary's stack is its first MiB.
-const STACK_POINTER_AT_REST: i32 = 1 << 20;
+pub const STACK_POINTER_AT_REST: i32 = 1 << 20;
 
 /// Two seeds to tell the state of `Math.random` from other memory that changes.
 const SEEDS: [u64; 2] = [0x1234_5678_90ab_cdef, 0xfedc_ba98_7654_3210];

@@ -4,6 +4,8 @@
 use wasmparser::{Operator, Parser, Payload, TypeRef};
 use wasmtime::{Result, bail};
 
+use crate::quickjs::STACK_POINTER_AT_REST;
+
 /// # Errors
 /// A run could change more of an instance than one memory and one global.
 pub fn check(module: &[u8]) -> Result<()> {
@@ -21,7 +23,14 @@ pub fn check(module: &[u8]) -> Result<()> {
             Payload::MemorySection(section) => memories += section.count(),
             Payload::GlobalSection(section) => {
                 for global in section {
-                    mutable_globals += u32::from(global?.ty.mutable);
+                    let global = global?;
+                    mutable_globals += u32::from(global.ty.mutable);
+                    let begins = global.init_expr.get_operators_reader().read()?;
+                    if global.ty.mutable
+                        && !matches!(begins, Operator::I32Const { value } if value == STACK_POINTER_AT_REST)
+                    {
+                        bail!("quickjs.wasm begins with its stack elsewhere: {begins:?}");
+                    }
                 }
             }
             Payload::CodeSectionEntry(body) => {

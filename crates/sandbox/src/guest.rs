@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use runabout_protocol::{ErrorReport, Outcome};
@@ -22,6 +23,9 @@ use crate::quickjs::JsState;
 /// The most that a guest may hand to WASI in one call. The guest is not looked at meanwhile, so that
 /// it bounds how long that takes; it is more than all output and results that are kept.
 const HOST_CALL_BYTES_MAX: usize = 8 << 20;
+
+/// A run leaves the thread of its caller at the first tick after this.
+const VISIT_MIN: Duration = TICK.checked_div(4).expect("not by zero");
 
 /// An instance's surroundings.
 pub struct Guest {
@@ -53,10 +57,10 @@ impl Guest {
         std::mem::replace(&mut self.ticks, ticks) != ticks
     }
 
-    /// Whether the run is on the thread of its caller, and was when the clock ticked before: most have only
-    /// just begun when it ticks, and end sooner than another thread could go on with them.
+    /// Whether the run is on the thread of its caller and should not be any longer. Most have only just
+    /// begun when the clock ticks, and end sooner than another thread could go on with them.
     fn has_stayed(&self) -> bool {
-        self.meter.is_visiting() && self.meter.started().elapsed() >= TICK
+        self.meter.is_visiting() && self.meter.started().elapsed() >= VISIT_MIN
     }
 
     /// Whether the run is to make room for others, if it may go on at all.

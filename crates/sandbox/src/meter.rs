@@ -239,7 +239,7 @@ impl Meter {
     /// What was used until now. Called on the thread that drives the run.
     pub fn usage(&self) -> Usage {
         let wall_ns = self.started.elapsed().as_nanos() as u64;
-        // A run that ends before its first tick hardly ever lost its thread to others.
+        // A run that ends where it began hardly ever lost its thread to others.
         let cpu_ns = if self.is_visiting() { wall_ns } else { self.cpu_now_ns() };
         Usage {
             cpu_ms: Some(rounded_ms(cpu_ns)),

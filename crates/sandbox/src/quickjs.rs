@@ -125,11 +125,10 @@ impl QuickJs {
         script: &Script,
         input: Input,
     ) -> Result<Outcome> {
-        let beginning = self.instances.beginning();
-        let mut instance = self.instances.get(guest).await?;
+        let mut instance = self.instances.get(guest, script.reading.start()).await?;
         let (outcome, has_waited) = observed(Self::drive(&mut instance, script, input)).await;
         if outcome.is_ok() {
-            self.instances.take_back(instance, &beginning, has_waited);
+            self.instances.take_back(instance, has_waited);
         }
         outcome
     }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use wasmtime::Result;
 
+use super::instance::Start;
 use super::layout;
 use super::rewind::HEAP;
 use super::vm::{Evaluation, Vm};
@@ -50,6 +51,14 @@ impl Reading {
 
     pub fn evaluation(&self) -> Evaluation {
         self.evaluation
+    }
+
+    /// What a run of it begins with; `None` if that does not fit the memory that others begin with.
+    pub fn start(&self) -> Option<Start> {
+        match self.kept.get() {
+            None => Some(Start::Source),
+            Some(kept) => (kept.heap_bytes <= HEAP.len()).then_some(Start::Compiled),
+        }
     }
 
     /// The memory that it holds.

@@ -3,14 +3,16 @@
 //! A page of that memory is the snapshot's own until it is first written to. Then there is a page fault,
 //! and from then on it is the memory's own, for as long as the memory is mapped. So what may differ from
 //! the snapshot are the pages that the system says are the memory's own, and they are no more than before
-//! if the thread that ran had no page fault.
+//! if the thread that ran had no page fault. This holds as nobody else touches such a memory, and nothing
+//! here has the system bring pages in by itself (`mlockall`, large pages).
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::ptr;
 
 use nix::sys::resource::{UsageWho, getrusage};
-use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 
 use super::layout;
 
@@ -27,41 +29,26 @@ const PAGES_MAX: usize = 96;
 const ENTRY_BYTES: usize = 8;
 const IS_PRESENT: u64 = 1 << 63;
 const IS_SWAPPED: u64 = 1 << 62;
-/// A file's, or shared: of our memories, the snapshot's own.
+/// A file's, or shared: of our memories, the snapshot's own. A page of zeros that was only read is not
+/// marked, and taken for the memory's own.
 const IS_SHARED: u64 = 1 << 61;
 
-/// The pages of a memory that may differ from the snapshot.
+/// The pages of a memory that may differ from the snapshot, by their numbers, in order. `None` until they
+/// have been looked for.
 #[derive(Default)]
-pub struct OwnPages {
-    /// In order.
-    numbers: Vec<usize>,
-    /// They have been looked for.
-    are_known: bool,
-}
+pub struct OwnPages(Option<Vec<usize>>);
 
 impl OwnPages {
-    pub fn are_known(&self) -> bool {
-        self.are_known
-    }
-
     /// Puts `memory` back after a run. False if the system cannot tell what to put back, or if that is not
     /// worth it: then the memory is for nobody else.
     pub fn put_back(&mut self, memory: &mut [u8], system: &PageMap, has_faulted: bool) -> bool {
-        if memory.len() != SNAPSHOT_BYTES {
+        if memory.len() != SNAPSHOT_BYTES || !self.find(memory, system, has_faulted) {
             return false;
         }
-        if has_faulted || !self.are_known {
-            let Some(found) = system.own_pages(memory) else { return false };
-            // Those from before are its own as well, should one be out of the system's sight just now.
-            self.numbers.extend(found);
-            self.numbers.sort_unstable();
-            self.numbers.dedup();
-            self.are_known = true;
-        }
-        if self.numbers.len() > PAGES_MAX {
+        let Some(numbers) = self.0.as_ref().filter(|numbers| numbers.len() <= PAGES_MAX) else {
             return false;
-        }
-        for number in &self.numbers {
+        };
+        for number in numbers {
             let start = number * system.page_bytes();
             let page = &mut memory[start..start + system.page_bytes()];
             match start.checked_sub(layout::HEAP as usize) {
@@ -69,6 +56,23 @@ impl OwnPages {
                 None => page.fill(0),
             }
         }
+        true
+    }
+
+    fn find(&mut self, memory: &mut [u8], system: &PageMap, has_faulted: bool) -> bool {
+        if self.0.is_some() && !has_faulted {
+            return true;
+        }
+        // From now on no page comes to it but one by one.
+        if self.0.is_none() && !keep_pages_small(memory) {
+            return false;
+        }
+        let Some(found) = system.own_pages(memory) else { return false };
+        // Those from before are its own as well, should one be out of the system's sight just now.
+        let numbers = self.0.get_or_insert_default();
+        numbers.extend(found);
+        numbers.sort_unstable();
+        numbers.dedup();
         true
     }
 }
@@ -85,26 +89,45 @@ pub struct Faults(Option<u64>);
 impl PageMap {
     /// `None` where the system does not tell, or counts no page faults.
     pub fn open() -> Option<Self> {
-        let file = File::open("/proc/self/pagemap").ok()?;
-        let map = Self { file, page_bytes: rustix::param::page_size() };
-        map.is_right().then_some(map)
+        let file = File::open("/proc/self/pagemap").ok();
+        let map = file.map(|file| Self { file, page_bytes: rustix::param::page_size() });
+        let map = map.filter(Self::is_right);
+        if map.is_none() {
+            tracing::info!(
+                "this system does not tell what runs write to; each begins with a new engine"
+            );
+        }
+        map
     }
 
-    /// Tries it out, as there are kernels that are not Linux and say that they are.
-    #[expect(unsafe_code, reason = "nothing else is certain to be a fresh page")]
+    /// Tries it out, as there are kernels that are not Linux and say that they are: on a file of three
+    /// pages, mapped as the snapshot is, of which one is written to and one is read before that.
+    #[expect(unsafe_code, reason = "the pages of a file are mapped by hand")]
     fn is_right(&self) -> bool {
-        let (bytes, access) = (2 * self.page_bytes, ProtFlags::READ | ProtFlags::WRITE);
+        let (bytes, access) = (3 * self.page_bytes, ProtFlags::READ | ProtFlags::WRITE);
+        let Ok(file) = memfd_create("runabout", MemfdFlags::CLOEXEC) else { return false };
+        if ftruncate(&file, bytes as u64).is_err() {
+            return false;
+        }
         // SAFETY: the system chooses where.
-        let mapped = unsafe { mmap_anonymous(ptr::null_mut(), bytes, access, MapFlags::PRIVATE) };
-        let Ok(fresh) = mapped else { return false };
-        let faults = self.faults();
-        // SAFETY: it was mapped just now, to be written to, and is nobody else's.
-        unsafe { fresh.cast::<u8>().write_volatile(1) };
-        let is_counted = self.have_been_since(&faults) && faults.0.is_some();
-        let own = self.own_pages_of(fresh.addr(), 2);
-        // SAFETY: nothing refers to it.
-        let unmapped = unsafe { munmap(fresh, bytes) };
-        is_counted && own.as_deref() == Some(&[0]) && unmapped.is_ok()
+        let mapped = unsafe { mmap(ptr::null_mut(), bytes, access, MapFlags::PRIVATE, &file, 0) };
+        let Ok(start) = mapped else { return false };
+        let pages = start.cast::<u8>();
+        // SAFETY: they were mapped just now, to be read and written to, and are nobody else's.
+        let is_counted = |number: usize| unsafe {
+            let page = pages.add(number * self.page_bytes);
+            if number == 1 {
+                page.read_volatile();
+            }
+            let before = self.faults();
+            page.write_volatile(1);
+            before.0.is_some() && self.have_been_since(&before)
+        };
+        let are_counted = is_counted(0) && is_counted(1);
+        let own = self.own_pages_of(start.addr(), 3);
+        // SAFETY: nothing refers to them.
+        let unmapped = unsafe { munmap(start, bytes) };
+        are_counted && own.as_deref() == Some(&[0, 1]) && unmapped.is_ok()
     }
 
     pub fn page_bytes(&self) -> usize {
@@ -143,7 +166,7 @@ impl PageMap {
 
 /// Has the system never put a large page in the place of small ones, which would be the memory's own
 /// without a page fault.
-pub fn keep_pages_small(memory: &mut [u8]) -> bool {
+fn keep_pages_small(memory: &mut [u8]) -> bool {
     advise(memory, Advice::LinuxNoHugepage)
 }
 

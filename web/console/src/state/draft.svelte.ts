@@ -33,7 +33,8 @@ export function keepDraft() {
 
 function read(): Draft {
   try {
-    return { ...FRESH, ...JSON.parse(localStorage.getItem(KEY) ?? "{}") };
+    const kept = { ...FRESH, ...JSON.parse(localStorage.getItem(KEY) ?? "{}") };
+    return { ...kept, timeoutS: String(kept.timeoutS ?? ""), memoryMib: String(kept.memoryMib ?? "") };
   } catch {
     return { ...FRESH };
   }

@@ -1,4 +1,7 @@
-// A document that is open: the newest revision that is known of, and the text as it is edited here.
+// Documents that are open: the newest revision that is known of each, and the text as it is edited here.
+// One with a text that is not saved stays open while the person looks at another page.
+
+import { SvelteMap } from "svelte/reactivity";
 
 import { Refused } from "../api/ask";
 import { type Conflict, type Edit, type Text, conflictOf, documents } from "../api/documents";
@@ -27,6 +30,8 @@ export class OpenDocument {
   /** The newest revision, by anybody. */
   newest = $state.raw<DocumentRevision | null>(null);
   isDeleted = $state(false);
+  /** What the person says of the change. */
+  summary = $state("");
   /** What became of the last save. */
   saved = $state("");
   conflict = $state.raw<Conflict | null>(null);
@@ -50,6 +55,11 @@ export class OpenDocument {
     return this.text !== this.baseText;
   }
 
+  /** Whether something would be lost with it. */
+  get isUnsaved(): boolean {
+    return this.isChanged && !this.isDeleted;
+  }
+
   get isText(): boolean {
     return this.mediaType.startsWith("text/") || TEXTS.includes(this.mediaType);
   }
@@ -60,13 +70,17 @@ export class OpenDocument {
   }
 
   async open() {
-    await this.reload();
+    this.#abort = new AbortController();
+    this.saved = "";
+    // What was written before is still to be saved; the stream tells what there is by now.
+    if (!this.isChanged) await this.reload();
     const listening = {
       onEvent: ({ kind, data }: { kind: string; data: string }) => {
         if (kind === "revision") void this.#hear(JSON.parse(data));
         if (kind === "deleted") this.isDeleted = true;
       },
       lastKinds: ["deleted"],
+      onRefused: (error: Refused) => (this.error ??= { doing: "It cannot be followed", error }),
     };
     const path = `/v1/documents/${encodeURIComponent(this.name)}/events`;
     await follow(path, listening, this.#abort.signal);
@@ -190,13 +204,14 @@ export class OpenDocument {
   }
 
   async #do(doing: string | (() => string), action: () => Promise<void>) {
+    const { signal } = this.#abort;
     this.isBusy = true;
     this.error = null;
     try {
       await action();
     } catch (error) {
       const said = typeof doing === "string" ? doing : doing();
-      if (!this.#abort.signal.aborted) this.error = { doing: said, error };
+      if (!signal.aborted) this.error = { doing: said, error };
     }
     this.isBusy = false;
   }
@@ -205,3 +220,33 @@ export class OpenDocument {
 function plain({ revision, text }: Text): Text {
   return { revision, text: withPlainEnding(text) };
 }
+
+class OpenDocuments {
+  readonly #byName = new SvelteMap<string, OpenDocument>();
+
+  constructor() {
+    addEventListener("beforeunload", (event) => {
+      if ([...this.#byName.values()].some((one) => one.isUnsaved)) event.preventDefault();
+    });
+  }
+
+  /** As it was left, if something in it is not saved. */
+  at(name: string): OpenDocument {
+    const known = this.#byName.get(name);
+    if (known) return known;
+    const made = new OpenDocument(name);
+    this.#byName.set(name, made);
+    return made;
+  }
+
+  leave(one: OpenDocument) {
+    one.close();
+    if (!one.isUnsaved) this.#byName.delete(one.name);
+  }
+
+  isUnsaved(name: string): boolean {
+    return this.#byName.get(name)?.isUnsaved ?? false;
+  }
+}
+
+export const openDocuments = new OpenDocuments();

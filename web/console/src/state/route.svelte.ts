@@ -37,10 +37,15 @@ function decoded(text: string): string {
 
 class Route {
   place = $state<Place>(readPlace(location.hash));
+  /** The address of what was shown before, if one came back from it to its list; else empty. */
+  left = $state("");
 
   constructor() {
     addEventListener("hashchange", () => {
+      const { page, item } = this.place;
       this.place = readPlace(location.hash);
+      const isBack = item !== "" && this.place.page === page && this.place.item === "";
+      this.left = isBack ? href(page, item) : "";
     });
   }
 }

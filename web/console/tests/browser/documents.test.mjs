@@ -43,8 +43,8 @@ async function meet(page, name, mine, theirs) {
 test("a document is made, edited, seen and found in the list", async () => {
   const { page, finish } = await world.open("#/documents");
   await page.getByText("There are no documents yet").waitFor();
-  await page.getByRole("button", { name: "New document…" }).click();
-  await page.getByRole("textbox", { name: "Name" }).fill("Front_page");
+  await page.getByRole("button", { name: "New document…" }).press("Enter");
+  await page.keyboard.type("Front_page");
   await page.getByRole("button", { name: "Create" }).click();
   await page.frameLocator("iframe[title=Preview]").getByRole("heading", { name: "Front page" }).waitFor();
   await page.getByRole("button", { name: "Edit" }).click();
@@ -194,5 +194,63 @@ test("a document that was deleted elsewhere is told of, and one is deleted here"
   await page.getByRole("button", { name: "Delete it" }).click();
   await page.getByRole("button", { name: "New document…" }).waitFor();
   await until(async () => (await fetch(address("going"))).status === 404);
+  await finish();
+});
+
+test("a name that is taken is said to be, and leads to what has it", async () => {
+  await put("taken", "plain\n", "text/plain");
+  await put("page", LINES.join("\n"));
+  const { page, finish } = await world.open("#/documents");
+  await page.getByRole("button", { name: "New document…" }).click();
+  const note = page.getByRole("alert");
+  for (const name of ["taken", "page"]) {
+    await page.getByRole("textbox", { name: "Name" }).fill(name);
+    await page.getByRole("button", { name: "Create" }).click();
+    await note.getByText("A document of that name exists already").waitFor();
+    await note.getByRole("link", { name, exact: true }).waitFor();
+  }
+  await note.getByRole("link", { name: "page" }).click();
+  await page.getByRole("heading", { name: "page", exact: true }).waitFor();
+  await finish();
+});
+
+test("what is not saved is there when one comes back, and leaving the console asks first", async () => {
+  await put("kept", LINES.join("\n"));
+  const { page, finish } = await world.open("#/documents/kept?view=edit");
+  const mine = LINES.with(1, "<p>mine</p>").join("\n");
+  await write(page, "Text", mine);
+  await page.getByLabel("What you changed").fill("The first line");
+  await page.getByRole("link", { name: "Tasks" }).click();
+  await page.getByRole("heading", { name: "Tasks", exact: true }).waitFor();
+  await edit("kept", 1, LINES.with(3, "<p>theirs</p>").join("\n"));
+
+  const asked = page.waitForEvent("dialog");
+  // It waits for the answer to the question.
+  const reloaded = page.evaluate(() => location.reload());
+  const dialog = await asked;
+  assert.equal(dialog.type(), "beforeunload");
+  await dialog.dismiss();
+  await reloaded;
+
+  await page.getByRole("link", { name: "Documents" }).click();
+  await page.getByRole("row", { name: "kept" }).getByRole("link", { name: "not saved" }).click();
+  await page.frameLocator("iframe[title=Preview]").getByText("mine").waitFor();
+  await page.getByText("Revision 2 by Bob is there already").waitFor();
+  assert.equal(await page.getByLabel("What you changed").inputValue(), "The first line");
+  await page.getByRole("button", { name: "Save", exact: true }).click();
+  await page.getByText("Saved as revision 3, put together with what others had changed.").waitFor();
+  await page.reload();
+  await page.frameLocator("iframe[title=Preview]").getByText("theirs").waitFor();
+  await finish();
+});
+
+test("where there is no document there is nothing to do but to go back", async () => {
+  const { page, finish } = await world.open("#/documents/nowhere");
+  await page.getByRole("alert").getByText("It cannot be read").waitFor();
+  for (const name of ["Read", "Edit", "History", "Delete…"]) {
+    assert.equal(await page.getByRole("button", { name }).count(), 0, name);
+  }
+  await page.getByRole("link", { name: "To the documents" }).click();
+  await page.getByRole("heading", { name: "Documents" }).waitFor();
   await finish();
 });

@@ -69,8 +69,16 @@ test("what is refused says why and what can be done", async () => {
 
 test("what is in the editor is deployed under a name", async () => {
   const { page, finish } = await world.open("#/run");
-  await page.getByRole("button", { name: "Deploy…" }).click();
-  await page.getByLabel("Deploy as").fill("greet");
+  const open = page.getByRole("button", { name: "Deploy…" });
+  const field = page.getByLabel("Deploy as");
+  await open.press("Enter");
+  await page.locator("input:focus").waitFor();
+  await page.keyboard.press("Escape");
+  await field.waitFor({ state: "detached" });
+  assert.equal(await page.locator("button:focus").innerText(), "Deploy…");
+  await open.press("Enter");
+  await page.keyboard.type("greet");
+  assert.equal(await field.inputValue(), "greet");
   await page.getByRole("button", { name: "Deploy", exact: true }).click();
   await page.getByRole("link", { name: "greet@1" }).waitFor();
   const answer = await fetch(`${world.node.url}/v1/functions/greet/call`, {
@@ -79,5 +87,15 @@ test("what is in the editor is deployed under a name", async () => {
     body: '["Ada"]',
   });
   assert.equal(await answer.text(), '"Hello, Ada!"');
+  await finish();
+});
+
+test("TypeScript that was deployed is opened without the map that the node added", async () => {
+  await world.node.deploy("typed", "export default (n: number): number => n + 1;\n", "text/typescript");
+  const { page, finish } = await world.open("#/functions/typed");
+  await page.getByRole("button", { name: "Open in Run" }).click();
+  const editor = page.getByRole("textbox", { name: "Code" });
+  await editor.getByText("n + 1").waitFor();
+  assert.doesNotMatch(await editor.innerText(), /sourceMappingURL/);
   await finish();
 });

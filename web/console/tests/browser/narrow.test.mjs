@@ -1,5 +1,5 @@
-// Every page on a telephone: nothing is pushed out of sight to the side, no column vanishes under
-// another one.
+// Every page on a telephone and on a tablet: nothing is pushed out of sight to the side, no column
+// vanishes under another one.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -15,7 +15,7 @@ const PAGES = [
   ["#/functions/fib", "Try it"],
   ["#/endpoints", "Endpoints"],
   ["#/endpoints/%2FgetData", "Try it"],
-  ["#/schedules", "Schedules"],
+  ["#/schedules", "Schedules", "nightly"],
   ["#/documents", "Documents"],
   ["#/documents/page?view=edit", "page"],
   ["#/documents/page?view=history", "page"],
@@ -48,22 +48,38 @@ after(async () => {
   await far.close();
 });
 
-test("no page is wider than a telephone, and each column shows something", async () => {
+for (const width of [380, 768]) {
+  test(`no page is wider than ${width} px, and each column shows something`, async () => {
+    const { page, finish } = await world.open("", { viewport: { width, height: 720 } });
+    for (const [hash, heading, row = ""] of PAGES) {
+      await page.goto(`${world.node.url}/${hash}`);
+      await page.getByRole("heading", { name: heading, exact: true }).first().waitFor();
+      if (row !== "") await page.getByRole("row", { name: row }).waitFor();
+      const found = await page.evaluate(() => {
+        const [whole, main] = [document.documentElement, document.querySelector("main")];
+        const columns = [...main.querySelectorAll("th")].filter((one) => one.offsetParent !== null);
+        return {
+          beside: Math.max(whole.scrollWidth - whole.clientWidth, main.scrollWidth - main.clientWidth),
+          columns: columns.map((one) => [one.textContent.trim(), one.getBoundingClientRect().width]),
+        };
+      });
+      assert.equal(found.beside, 0, `${hash} is ${found.beside} px too wide`);
+      const lost = found.columns.filter(([, width]) => width < COLUMN_PX_MIN);
+      assert.deepEqual(lost, [], hash);
+    }
+    await finish();
+  });
+}
+
+test("a telephone has everything that stands below the pages", async () => {
   const { page, finish } = await world.open("", { viewport: { width: 380, height: 720 } });
-  for (const [hash, heading] of PAGES) {
-    await page.goto(`${world.node.url}/${hash}`);
-    await page.getByRole("heading", { name: heading, exact: true }).first().waitFor();
-    const found = await page.evaluate(() => {
-      const main = document.querySelector("main");
-      const columns = [...main.querySelectorAll("th")].filter((one) => one.offsetParent !== null);
-      return {
-        beside: main.scrollWidth - main.clientWidth,
-        columns: columns.map((one) => [one.textContent.trim(), one.getBoundingClientRect().width]),
-      };
-    });
-    assert.equal(found.beside, 0, `${hash} is ${found.beside} px too wide`);
-    const lost = found.columns.filter(([, width]) => width < COLUMN_PX_MIN);
-    assert.deepEqual(lost, [], hash);
-  }
+  const api = page.getByRole("link", { name: "API" });
+  await page.getByText("Running now").first().waitFor();
+  assert.ok(!(await api.isVisible()));
+  await page.getByRole("button", { name: "More" }).click();
+  await api.waitFor();
+  await page.getByRole("switch", { name: "This tab runs tasks" }).waitFor();
+  await page.getByLabel("Theme").selectOption("dark");
+  assert.equal(await page.locator("html").getAttribute("data-theme"), "dark");
   await finish();
 });

@@ -87,3 +87,39 @@ test("what was written is there after a reload", async () => {
   assert.equal(await page.getByRole("textbox", { name: "Arguments" }).inputValue(), "7");
   await finish();
 });
+
+test("a limit that cannot be meant is told at its field, and nothing is sent", async () => {
+  const { page, finish } = await world.open("#/run");
+  const run = page.getByRole("button", { name: "Run" });
+  for (const [label, text, says] of [
+    ["Time limit, s", "0", "Time limit must be at least 0.001 s"],
+    ["Time limit, s", "-1", "Time limit must be at least 0.001 s"],
+    ["Memory, MiB", "0", "Memory must be at least 1 MiB"],
+  ]) {
+    const field = page.getByLabel(label);
+    await field.fill(text);
+    await page.getByText(says).waitFor();
+    assert.equal(await field.getAttribute("aria-invalid"), "true");
+    assert.ok(await run.isDisabled());
+    await field.fill("");
+  }
+  assert.ok(await run.isEnabled());
+  await finish();
+});
+
+test("after a refusal, the run before is not taken for the answer", async () => {
+  const { page, finish } = await world.open("#/run");
+  await page.getByRole("textbox", { name: "Code" }).waitFor();
+  await page.keyboard.press("Control+Enter");
+  await page.getByText('"Hello, world!"').waitFor();
+  const field = page.getByLabel("Memory, MiB");
+  await field.fill("999999");
+  await page.getByRole("button", { name: "Run" }).click();
+  await page.getByRole("alert").getByText(/Memory may be [\d,]+ MiB at most on this node/).waitFor();
+  assert.equal(await field.getAttribute("aria-invalid"), "true");
+  await page.getByRole("heading", { name: "Result of the run before" }).waitFor();
+  await field.fill("");
+  await page.keyboard.press("Control+Enter");
+  await page.getByRole("heading", { name: "Result", exact: true }).waitFor();
+  await finish();
+});

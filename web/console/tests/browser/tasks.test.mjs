@@ -26,6 +26,7 @@ before(async () => {
 after(() => world.close());
 
 const rows = (page) => page.locator("tbody tr.opens");
+const focusedText = (page) => page.locator("button:focus").innerText();
 
 test("pages follow each other to the end and back", async () => {
   const { page, finish } = await world.open("#/tasks");
@@ -58,7 +59,7 @@ test("filters narrow the list, and are part of the address", async () => {
   await page.keyboard.press("Escape");
   await page.keyboard.press("/");
   await page.keyboard.type("number-7");
-  await page.getByText(", 1 tasks").or(page.getByText(", 1 task")).waitFor();
+  await page.getByText(/, 1 task$/).waitFor();
   assert.match(page.url(), /name=number-7/);
   await page.reload();
   await page.getByText("number-7", { exact: true }).waitFor();
@@ -73,8 +74,11 @@ test("a list is walked and opened with keys, and left again", async () => {
   await page.keyboard.press("Enter");
   await page.getByRole("heading", { name: `number-${MANY - 2}` }).waitFor();
   await page.getByRole("log").getByText(`number ${MANY - 2}`).waitFor();
+  assert.match(await page.title(), new RegExp(`^task …${ids.at(-2).slice(-8)} · Tasks · `));
   await page.keyboard.press("Escape");
   await page.getByRole("heading", { name: "Tasks" }).waitFor();
+  const focused = page.locator("tr.opens:focus");
+  await focused.getByText(`number-${MANY - 2}`).waitFor();
   await page.keyboard.press("?");
   await page.getByRole("dialog").getByText("Run what is in the editor").waitFor();
   await page.keyboard.press("Escape");
@@ -90,8 +94,15 @@ test("a task is run again, and deleted", async () => {
   await page.getByText("returned").first().waitFor();
   await page.getByRole("log").getByText("number 1").waitFor();
   const again = new URL(page.url()).hash.slice("#/tasks/".length);
-  await page.getByRole("button", { name: "Delete" }).click();
+  await page.getByRole("button", { name: "Delete…" }).press("Enter");
+  assert.equal(await focusedText(page), "Keep it");
+  await page.keyboard.press("Escape");
+  assert.equal(await focusedText(page), "Delete…");
+  await page.getByRole("button", { name: "Delete…" }).click();
+  assert.equal((await fetch(`${world.node.url}/v1/tasks/${again}`)).status, 200);
+  await page.getByRole("button", { name: "Delete it" }).click();
   await page.getByRole("heading", { name: "Tasks" }).waitFor();
+  await page.locator("main:focus").waitFor();
   const answer = await fetch(`${world.node.url}/v1/tasks/${again}`);
   assert.equal(answer.status, 404);
   await page.goto(`${world.node.url}/#/tasks/${again}`);
