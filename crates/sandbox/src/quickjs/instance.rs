@@ -4,6 +4,7 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::thread::{self, ThreadId};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use runabout_protocol::Limits;
@@ -25,6 +26,9 @@ use crate::stack::Running;
 
 /// The most instances that wait for a run. Each holds some hundred kilobytes meanwhile.
 pub const IDLE_MAX: usize = 16;
+
+/// Beside a run that took so long, having its pages brought in again takes next to nothing.
+const LONG: Duration = Duration::from_millis(5);
 
 /// What a run begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,11 +90,12 @@ pub struct Ready {
     is_used: bool,
 }
 
-/// Nobody will put it back: what a run has written to goes back to the system. Where none is put back, the
-/// engine's pool keeps it for the next one.
+/// Nobody will put it back: what a run has written to goes back to the system, unless it was so short that
+/// whoever comes next does better with the pages that it leaves to the engine's pool.
 impl Drop for Ready {
     fn drop(&mut self) {
-        if self.is_used && self.faults.is_some() && !thread::panicking() {
+        let is_long = self.running.data().meter.started().elapsed() >= LONG;
+        if self.is_used && is_long && !thread::panicking() {
             give_back(self.memory.data_mut(&mut *self.running));
         }
     }

@@ -22,8 +22,13 @@ pub static HEAP: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/quickjs_heap.
 /// The stack, which is zeros, and the heap above it.
 const SNAPSHOT_BYTES: usize = layout::HEAP as usize + HEAP.len();
 
-/// If more differ, making an instance costs less than putting one back.
-const PAGES_MAX: usize = 96;
+/// So many may well differ after a short run.
+const PAGES_FEW: usize = 96;
+
+/// How many beyond those are put back, all runs of an instance together, until it is given up: a run that
+/// needs few should not for ever put back what one has needed that has come before it. By then it has cost
+/// some milliseconds.
+const SURPLUS_MAX: usize = 20_000;
 
 /// An entry of a page map, as the kernel's documentation has it (admin-guide/mm/pagemap).
 const ENTRY_BYTES: usize = 8;
@@ -33,21 +38,28 @@ const IS_SWAPPED: u64 = 1 << 62;
 /// marked, and taken for the memory's own.
 const IS_SHARED: u64 = 1 << 61;
 
-/// The pages of a memory that may differ from the snapshot, by their numbers, in order. `None` until they
-/// have been looked for.
+/// The pages of a memory that may differ from the snapshot.
 #[derive(Default)]
-pub struct OwnPages(Option<Vec<usize>>);
+pub struct OwnPages {
+    /// In order. `None` until they have been looked for.
+    numbers: Option<Vec<usize>>,
+    /// What was put back beyond [`PAGES_FEW`], run by run.
+    surplus: usize,
+}
 
 impl OwnPages {
     /// Puts `memory` back after a run. False if the system cannot tell what to put back, or if that is not
-    /// worth it: then the memory is for nobody else.
+    /// worth it any more: then the memory is for nobody else.
     pub fn put_back(&mut self, memory: &mut [u8], system: &PageMap, has_faulted: bool) -> bool {
         if memory.len() != SNAPSHOT_BYTES || !self.find(memory, system, has_faulted) {
             return false;
         }
-        let Some(numbers) = self.0.as_ref().filter(|numbers| numbers.len() <= PAGES_MAX) else {
+        let Some(numbers) = &self.numbers else { return false };
+        self.surplus += numbers.len().saturating_sub(PAGES_FEW);
+        if self.surplus > SURPLUS_MAX {
+            give_back(memory);
             return false;
-        };
+        }
         for number in numbers {
             let start = number * system.page_bytes();
             let page = &mut memory[start..start + system.page_bytes()];
@@ -60,16 +72,16 @@ impl OwnPages {
     }
 
     fn find(&mut self, memory: &mut [u8], system: &PageMap, has_faulted: bool) -> bool {
-        if self.0.is_some() && !has_faulted {
+        if self.numbers.is_some() && !has_faulted {
             return true;
         }
         // From now on no page comes to it but one by one.
-        if self.0.is_none() && !keep_pages_small(memory) {
+        if self.numbers.is_none() && !keep_pages_small(memory) {
             return false;
         }
         let Some(found) = system.own_pages(memory) else { return false };
         // Those from before are its own as well, should one be out of the system's sight just now.
-        let numbers = self.0.get_or_insert_default();
+        let numbers = self.numbers.get_or_insert_default();
         numbers.extend(found);
         numbers.sort_unstable();
         numbers.dedup();
