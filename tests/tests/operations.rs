@@ -444,7 +444,7 @@ async fn the_log_tells_of_each_request_and_never_of_the_token() {
     let env = [("RUNABOUT_LOG", "debug")];
     let setup = Setup { flags: &flags, env: &env, ..Setup::default() };
     let mut node = Node::set_up(setup).await;
-    let request = node.request(Method::GET, "/v1/node?nothing=1").bearer_auth("very-secret-indeed");
+    let request = node.request(Method::GET, "/healthz?nothing=1").bearer_auth("very-secret-indeed");
     let response = request.header("x-request-id", "mine-1").send().await.expect("answers");
     assert_eq!(response.headers()["x-request-id"], "mine-1");
 

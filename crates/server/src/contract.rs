@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
+use runabout_protocol::Digest;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use tower::ServiceExt;
 
@@ -104,6 +106,7 @@ async fn what_is_wrong_is_said() {
         ("GET /nothing", "", "404 unknown_path"),
         ("GET /v1/tasks/", "", "404 unknown_path"),
         ("GET /docs/nothing", "", "404 unknown_path"),
+        ("GET /v1/node?x=1", "", "400 unknown_field field=x"),
         ("PATCH /v1/tasks", "", "405 method_not_allowed"),
         ("GET /v1/functions/fib/call", "", "405 method_not_allowed"),
         ("POST /v1/tasks", "", "400 malformed_json line=1"),
@@ -229,6 +232,26 @@ async fn a_wrong_method_names_the_right_ones() {
     let allow = answer.headers.get("allow").and_then(|value| value.to_str().ok()).expect("Allow");
     for method in ["GET", "POST", "PUT"] {
         assert!(allow.contains(method), "{allow}");
+    }
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_artifact_needs_no_type() {
+    let node = TestNode::start().await;
+    let digest = |bytes: &[u8]| Digest(Sha256::digest(bytes).into());
+    let source = b"export default () => 1";
+    for content_type in ["", "application/octet-stream", "application/x-www-form-urlencoded"] {
+        for (bytes, language) in [(&source[..], "js"), (FIB, "wasm")] {
+            let head = format!("PUT /v1/artifacts/{}", digest(bytes));
+            let answer = node.ask(&head, content_type, bytes).await;
+            assert!(answer.status.is_success(), "{content_type}: {}", answer.body);
+            assert_eq!(answer.json()["language"], language, "{content_type}");
+        }
+        let archive = b"PK\x03\x04";
+        let head = format!("PUT /v1/artifacts/{}", digest(archive));
+        let answer = node.ask(&head, content_type, &archive[..]).await;
+        refused(content_type, &answer, "415 unsupported_media_type");
     }
     node.stop().await;
 }

@@ -12,6 +12,7 @@ use std::ptr;
 
 use nix::sys::resource::{UsageWho, getrusage};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 
 use super::layout;
@@ -179,21 +180,20 @@ impl PageMap {
 /// Has the system never put a large page in the place of small ones, which would be the memory's own
 /// without a page fault.
 fn keep_pages_small(memory: &mut [u8]) -> bool {
-    advise(memory, Advice::LinuxNoHugepage)
+    // A kernel without large pages does not know the advice.
+    matches!(advise(memory, Advice::LinuxNoHugepage), Ok(()) | Err(Errno::INVAL))
 }
 
 /// Gives all pages back that are the memory's own: they are the snapshot's again.
 pub fn give_back(memory: &mut [u8]) {
-    advise(memory, Advice::LinuxDontNeed);
+    if let Err(error) = advise(memory, Advice::LinuxDontNeed) {
+        tracing::debug!(%error, "a memory was not given back");
+    }
 }
 
 #[expect(unsafe_code, reason = "the engine has no name for it")]
-fn advise(memory: &mut [u8], advice: Advice) -> bool {
+fn advise(memory: &mut [u8], advice: Advice) -> Result<(), Errno> {
     // SAFETY: it is the memory of an instance that does not run, and borrowed whole. The engine maps
     // it privately, over what it is to begin with, and so it then is: bytes like any others.
-    let advised = unsafe { madvise(memory.as_mut_ptr().cast(), memory.len(), advice) };
-    if let Err(error) = &advised {
-        tracing::debug!(%error, ?advice, "the system takes no advice");
-    }
-    advised.is_ok()
+    unsafe { madvise(memory.as_mut_ptr().cast(), memory.len(), advice) }
 }

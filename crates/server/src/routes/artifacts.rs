@@ -36,6 +36,7 @@ pub fn routes() -> OpenApiRouter<App> {
 )]
 async fn fetch(
     State(app): State<App>,
+    _: NoQuery,
     Segment(digest): Segment,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {

@@ -49,7 +49,11 @@ struct NodeReport {
 /// Who this node is and how busy
 #[utoipa::path(
     get, path = "/v1/node", tag = "node",
-    responses((status = 200, description = "The node", body = NodeReport))
+    responses(
+        (status = 200, description = "The node", body = NodeReport),
+        (status = 400, description = "A parameter is not known", body = ProblemJson,
+         content_type = "application/problem+json"),
+    )
 )]
 async fn node(State(app): State<App>, _: NoQuery) -> Response {
     let counts = app.engine.counts();

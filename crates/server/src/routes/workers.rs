@@ -34,7 +34,11 @@ pub fn routes() -> OpenApiRouter<App> {
 /// which they came. `event: worker` of `GET /v1/events` tells when that changes.
 #[utoipa::path(
     get, path = "/v1/workers", tag = "node",
-    responses((status = 200, description = "The workers", body = Listed<Worker>))
+    responses(
+        (status = 200, description = "The workers", body = Listed<Worker>),
+        (status = 400, description = "A parameter is not known", body = ProblemJson,
+         content_type = "application/problem+json"),
+    )
 )]
 async fn list(State(app): State<App>, _: NoQuery) -> Result<Json<Listed<Worker>>, Problem> {
     Ok(Json(Listed { items: app.engine.workers().await?, next_cursor: None }))

@@ -119,6 +119,11 @@ mod tests {
         use Code::*;
         for (body, code, members) in [
             ("{}", MissingField, r#"{"field":"cron"}"#),
+            (
+                r#"{"cron":"@daily","task":{"source":"1","place":"heer"}}"#,
+                InvalidField,
+                r#"{"field":"task.place","suggestion":"here"}"#,
+            ),
             (r#"{"corn":"x"}"#, UnknownField, r#"{"field":"corn","suggestion":"cron"}"#),
             (
                 r#"{"cron":"@daily","task":{"soruce":"1"}}"#,

@@ -27,8 +27,11 @@ export function opened(form: HTMLElement) {
 /** For a row of a list: it gets the focus when one comes back to the list from what it opens. */
 export function returnedTo(address: string) {
   return (row: HTMLElement) => {
-    if (route.left !== address || !isLost()) return;
-    route.left = "";
-    row.focus();
+    if (route.left === address && isLost()) {
+      route.left = "";
+      row.focus();
+    }
+    // The row may go while it has the focus.
+    return keepFocus;
   };
 }

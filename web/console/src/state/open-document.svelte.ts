@@ -80,7 +80,11 @@ export class OpenDocument {
         if (kind === "deleted") this.isDeleted = true;
       },
       lastKinds: ["deleted"],
-      onRefused: (error: Refused) => (this.error ??= { doing: "It cannot be followed", error }),
+      onRefused: (error: Refused) => {
+        // Deleted while nobody followed it.
+        if (error.problem.status === 404 && this.base > 0) this.isDeleted = true;
+        else this.error ??= { doing: "It cannot be followed", error };
+      },
     };
     const path = `/v1/documents/${encodeURIComponent(this.name)}/events`;
     await follow(path, listening, this.#abort.signal);
@@ -93,7 +97,7 @@ export class OpenDocument {
   /** What is there now, in place of what stands in the editor. */
   async reload() {
     await this.#do("It cannot be read", async () => {
-      await this.#readAgain(() => true);
+      await this.#readAgain(() => true, this.#abort.signal);
       this.conflict = null;
     });
   }
@@ -111,6 +115,7 @@ export class OpenDocument {
             : `Saved as revision ${change.revision}.`;
         if (change.changed && !change.merged) this.#standOn(change.revision, text);
         // What is typed meanwhile stays, and is put together with it by the next save.
+        // Though one may have left meanwhile: it was saved.
         else await this.#readAgain(() => this.text === text);
       } catch (error) {
         const conflict = conflictOf(error);
@@ -143,7 +148,7 @@ export class OpenDocument {
     this.newest = revision;
     const isStill = () => !this.isChanged;
     if (this.isBusy || this.conflict || !isStill() || revision.revision <= this.base) return;
-    await this.#do("It cannot be read", () => this.#readAgain(isStill));
+    await this.#do("It cannot be read", () => this.#readAgain(isStill, this.#abort.signal));
   }
 
   /** Sends an edit that has not been answered yet once more, as it was: whether it had arrived or not,
@@ -182,8 +187,8 @@ export class OpenDocument {
   }
 
   /** Puts what is there now into the editor, if that may be by the time it has come. */
-  async #readAgain(mayStand: () => boolean) {
-    const now = await documents.read(this.name, this.#abort.signal);
+  async #readAgain(mayStand: () => boolean, signal?: AbortSignal) {
+    const now = await documents.read(this.name, signal);
     if (!mayStand()) return;
     this.mediaType = now.mediaType;
     this.#ending = endingOf(now.text);
