@@ -39,7 +39,7 @@ function hello(server) {
 }
 
 /**
- * Starts a node and deploys two functions. Each call runs in a fresh sandbox.
+ * Starts a node and deploys two functions. Each call runs in a sandbox without a trace of others.
  *
  * @param {string} binary
  * @param {string} dataFolder

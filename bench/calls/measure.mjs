@@ -77,7 +77,7 @@ function section(tableText, { rounds, seconds }) {
   return `## Calls over HTTP
 
 Requests per second and latencies: \`wrk -t1 -c${CONNECTIONS}\`, ${rounds} rounds of ${seconds} s for each in turn, the median of the
-rounds. Every call to Runabout runs in a sandbox of its own, made for that call; Deno and workerd
+rounds. Every call to Runabout runs in a sandbox in which no other has left a trace; Deno and workerd
 answer every request from one isolate that stays.
 
 ${tableText}`;
