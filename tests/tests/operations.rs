@@ -444,14 +444,15 @@ async fn the_log_tells_of_each_request_and_never_of_the_token() {
     let env = [("RUNABOUT_LOG", "debug")];
     let setup = Setup { flags: &flags, env: &env, ..Setup::default() };
     let mut node = Node::set_up(setup).await;
-    let request = node.request(Method::GET, "/healthz?nothing=1").bearer_auth("very-secret-indeed");
+    let request =
+        node.request(Method::GET, "/v1/tasks?label=nothing=1").bearer_auth("very-secret-indeed");
     let response = request.header("x-request-id", "mine-1").send().await.expect("answers");
     assert_eq!(response.headers()["x-request-id"], "mine-1");
 
     let line: Value = serde_json::from_str(&node.logged("mine-1").await).expect("JSON");
     let fields = &line["fields"];
     let told = (&fields["method"], &fields["path"], &fields["request"], &line["level"]);
-    assert_eq!(told, (&json!("GET"), &json!("/v1/node"), &json!("mine-1"), &json!("DEBUG")));
+    assert_eq!(told, (&json!("GET"), &json!("/v1/tasks"), &json!("mine-1"), &json!("DEBUG")));
     assert_eq!(fields["status"], response.status().as_u16());
     assert!(fields["duration_ms"].as_f64().is_some_and(|ms| ms > 0.0), "{line}");
     assert!(node.terminate().await.success());
