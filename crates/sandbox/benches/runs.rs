@@ -1,5 +1,6 @@
-//! What one run costs, from a call's arguments to its report, each in an instance without a trace of others. Measured is
-//! processor time, all threads together, so that a machine with other work shows much the same.
+//! What one run costs, from a call's arguments to its report, each in an instance without a trace of
+//! others. Measured is processor time, all threads together, so that a machine with other work shows much
+//! the same.
 
 use std::fs;
 use std::hint::black_box;

@@ -176,6 +176,9 @@ fn initialise(guest: &mut Guest<'_>, prelude: &str, random_state: u32) -> Result
     guest.call::<(), ()>("qjs_run_gc", ())?;
     // Not written to, so that it is no part of the snapshot.
     let free = guest.call::<i32, i32>("wasm_malloc", FREE_BYTES)?;
+    if free == 0 {
+        bail!("QuickJS has no room for what is to be free");
+    }
     guest.call::<i32, ()>("wasm_free", free)?;
     guest.call::<i32, ()>("qjs_set_gc_threshold", GC_THRESHOLD_BYTES)?;
     Ok(layout)

@@ -26,8 +26,8 @@ const TABLES_PER_MODULE_MAX: u32 = 8;
 /// mapped; only those that were written to are set back.
 const KEEP_RESIDENT_BYTES: usize = 2 << 20;
 
-/// Makes the engine with room for that many instances at once. How much memory each may have is for its limits
-/// to say; the pool reserves addresses for the most that a module can declare.
+/// Makes the engine with room for that many instances at once. How much memory each may have is for its
+/// limits to say; the pool reserves addresses for the most that a module can declare.
 pub fn new_engine(instances: u32) -> Result<Engine> {
     // A run may nest two calls (host function into guest), each on a stack of its own.
     let stacks = instances * 3;

@@ -381,7 +381,8 @@ mod tests {
         let mut runs = JoinSet::new();
         for _ in 0..3 * IDLE_MAX {
             let sandbox = sandbox.clone();
-            let source = "export default () => new Promise((done) => setTimeout(done, 20))";
+            // Long enough for all of them to be under way at once.
+            let source = "export default () => new Promise((done) => setTimeout(done, 1000))";
             runs.spawn(async move { run(&sandbox, source, 64 << 20).await });
         }
         runs.join_all().await;
