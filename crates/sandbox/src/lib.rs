@@ -191,7 +191,7 @@ impl Sandbox {
         self.inner.compiler.forget_idle_programs();
     }
 
-    /// Runs a program once, in a sandbox that no run before has left a trace in. Dropping the future stops the run at the next
+    /// Runs a program once, in a sandbox in which no run before has left a trace. Dropping the future stops the run at the next
     /// tick; `invocation.cancel` stops it with the outcome `cancelled`.
     ///
     /// # Errors

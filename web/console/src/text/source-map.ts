@@ -1,4 +1,5 @@
-// The source map that the node leaves at the end of code it stripped of types.
+// The source map at the end of code that was stripped of types: the node's own, which tells positions
+// alone, or another tool's, which may hold what was written.
 
 /** Code as a person edits it. */
 export interface Editable {
