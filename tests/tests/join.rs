@@ -159,13 +159,15 @@ async fn a_joined_node_hands_back_what_takes_too_long_and_comes_back_after_a_cra
 #[tokio::test]
 async fn joining_says_what_is_wrong_in_one_line() {
     let (code, _, stderr) = runabout(&["join", "ftp://127.0.0.1:1"]).await;
-    assert!(code != 0 && stderr.contains("is no address of a node"), "{stderr}");
+    assert!(stderr.contains("is no address of a node"), "{stderr}");
+    assert_eq!(code, 2, "{stderr}");
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("token");
     std::fs::write(&path, "secret").expect("written");
     let node = Node::start(&["--token-file", path.to_str().expect("text")]).await;
     let (code, _, stderr) = runabout(&["join", &node.url]).await;
-    assert!(code != 0 && stderr.contains("this node wants its token"), "{stderr}");
+    assert!(stderr.contains("this node wants its token"), "{stderr}");
+    assert_eq!(code, 8, "{stderr}");
 }
 
 #[tokio::test]

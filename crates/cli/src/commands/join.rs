@@ -84,6 +84,9 @@ impl Join {
             Err(error @ join::Error::Url(_)) => {
                 Err(Failure::new(Exit::Usage, error.to_string()).into())
             }
+            Err(error @ join::Error::Refused { .. }) => {
+                Err(Failure::new(Exit::Refused, error.to_string()).into())
+            }
             Err(error) => Err(Failure::ours(error.to_string()).into()),
         }
     }
