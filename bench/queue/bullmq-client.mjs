@@ -9,16 +9,18 @@ const PAGE_JOBS = 5_000;
 /**
  * @param {number} port where Redis is
  * @param {{value: unknown}} work what must come of each job
+ * @param {number} connections how many adders share out among them
  */
-export async function connect(port, work) {
+export async function connect(port, work, connections = 1) {
   const connection = { host: "127.0.0.1", port };
-  const queue = new Queue(QUEUE, { connection });
-  await queue.waitUntilReady();
+  const queues = Array.from({ length: connections }, () => new Queue(QUEUE, { connection }));
+  await Promise.all(queues.map((queue) => queue.waitUntilReady()));
+  const [queue] = queues;
   let events = null;
 
   return {
-    async add() {
-      return (await queue.add("noop", {})).id;
+    async add(adder) {
+      return (await queues[adder % queues.length].add("noop", {})).id;
     },
     async addBatch(count) {
       const jobs = await queue.addBulk(Array(count).fill({ name: "noop", data: {} }));

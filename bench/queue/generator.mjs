@@ -16,24 +16,24 @@ const KINDS = { singles, batches, drain, arrivals, verify, killed, found };
 
 const plan = JSON.parse(process.argv[2]);
 const { connect } = await import(`./${plan.client}-client.mjs`);
-const client = await connect(plan.address, plan.work);
+const client = await connect(plan.address, plan.work, plan.connections);
 const measured = await KINDS[plan.kind](client, plan);
 // Whole before the process ends: a pipe may take it in pieces.
 process.stdout.write(JSON.stringify(measured), () => process.exit(0));
 
-/** As many adders as connections, each waiting for its acknowledgement before the next. */
-async function singles(client, { seconds, connections }) {
+/** Adders, each waiting for its acknowledgement before its next task. */
+async function singles(client, { seconds, adders }) {
   let total = 0;
   const addFor = async (ms) => {
     const begun = performance.now();
     let acknowledged = 0;
-    const adder = async () => {
+    const add = async (_, adder) => {
       while (performance.now() < begun + ms) {
-        await client.add();
+        await client.add(adder);
         acknowledged += 1;
       }
     };
-    await Promise.all(Array.from({ length: connections }, adder));
+    await Promise.all(Array.from({ length: adders }, add));
     total += acknowledged;
     return { acknowledged, ms: performance.now() - begun };
   };
@@ -47,13 +47,13 @@ async function singles(client, { seconds, connections }) {
 }
 
 /** The same, but right after the first acknowledgement past the time the server is killed. */
-async function killed(client, { seconds, connections, pid, ids_file }) {
+async function killed(client, { seconds, adders, pid, ids_file }) {
   const until = performance.now() + seconds * 1_000;
   const ids = [];
   let isDead = false;
-  const adder = async () => {
+  const add = async (_, adder) => {
     while (!isDead) {
-      const id = await client.add().catch((error) => {
+      const id = await client.add(adder).catch((error) => {
         // Under way when the server was killed, and never acknowledged.
         if (!isDead) throw error;
       });
@@ -65,7 +65,7 @@ async function killed(client, { seconds, connections, pid, ids_file }) {
       }
     }
   };
-  await Promise.all(Array.from({ length: connections }, adder));
+  await Promise.all(Array.from({ length: adders }, add));
   writeFileSync(ids_file, ids.join("\n"));
   return { acknowledged: ids.length };
 }

@@ -26,6 +26,10 @@ export async function queue(settings) {
     always: bullmq("always"),
     everysec: bullmq("everysec"),
   };
+  for (const fsync of ["always", "everysec"]) {
+    const shared = { ...contenders[fsync], name: `${contenders[fsync].name}, one connection` };
+    contenders[`${fsync}_shared`] = shared;
+  }
   try {
     const figures = {
       ...(await inTurn(contenders, MEASURES, sizes)),
@@ -41,12 +45,19 @@ export async function queue(settings) {
 }
 
 /** How much and how long. */
-const FULL = { rounds: 3, connections: 64, seconds: 3, drain_tasks: 50_000, many_tasks: 1_000_000 };
-const QUICK = { rounds: 1, connections: 64, seconds: 1, drain_tasks: 10_000, many_tasks: 50_000 };
+const FULL = { rounds: 3, adders: 64, seconds: 3, drain_tasks: 50_000, many_tasks: 1_000_000 };
+const QUICK = { rounds: 1, adders: 64, seconds: 1, drain_tasks: 10_000, many_tasks: 50_000 };
 
 /** What is measured, and by whom: for each the function that measures it. */
 const MEASURES = {
-  singles: { javascript: singles, wrk: singlesByWrk, always: singles, everysec: singles },
+  singles: {
+    javascript: singles,
+    wrk: singlesByWrk,
+    always: singles,
+    everysec: singles,
+    always_shared: singlesShared,
+    everysec_shared: singlesShared,
+  },
   batches: { javascript: batches, always: batches, everysec: batches },
   drain: { javascript: drain, wasm: drain, always: drain, everysec: drain },
 };
@@ -79,20 +90,27 @@ function medianOfEach(rounds) {
   return Object.fromEntries(names.map((name) => [name, median(rounds.map((it) => it[name]))]));
 }
 
-async function singles(contender, { seconds, connections }) {
+/** Each adder has a connection of its own, as if it were a process of its own. */
+async function singles(contender, { seconds, adders }, connections = adders) {
   return await within(contender, { processing: false }, async (open) => {
-    const { acknowledged, ms } = await generate(open, { kind: "singles", seconds, connections });
+    const plan = { kind: "singles", seconds, adders, connections };
+    const { acknowledged, ms } = await generate(open, plan);
     return { per_second: (acknowledged / ms) * 1_000 };
   });
 }
 
+/** All adders have one connection together, on which their jobs go out in one piece. */
+async function singlesShared(contender, sizes) {
+  return await singles(contender, sizes, 1);
+}
+
 /** The same load from wrk, which takes less of the machine than a client in Node.js does. */
-async function singlesByWrk(contender, { seconds, connections }) {
+async function singlesByWrk(contender, { seconds, adders }) {
   return await within(contender, { processing: false }, async ({ reach }) => {
     const { args, function: name } = reach.work;
     const body = JSON.stringify({ function: name, args });
     const request = { url: `${reach.address}/v1/tasks`, method: "POST", body };
-    const measured = await load(request, { seconds, connections });
+    const measured = await load(request, { seconds, connections: adders });
     return { per_second: measured.requests_per_second };
   });
 }
@@ -130,12 +148,12 @@ function latency(rate) {
 }
 
 /** SIGKILL right after an acknowledgement, with more under way; then every acknowledged task is looked for. */
-async function killAfterAcknowledgements(contender, { seconds, connections }) {
+async function killAfterAcknowledgements(contender, { seconds, adders }) {
   const folder = await mkdtemp(join(tmpdir(), "runabout-bench-ids-"));
   const ids_file = join(folder, "ids");
   try {
     return await within(contender, { processing: false }, async (open) => {
-      const plan = { kind: "killed", seconds, connections, pid: open.pid, ids_file };
+      const plan = { kind: "killed", seconds, adders, pid: open.pid, ids_file };
       const { acknowledged } = await generate(open, plan);
       await open.killAndRestart();
       const { found } = await generate(open, { kind: "found", ids_file });

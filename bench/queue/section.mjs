@@ -3,10 +3,11 @@
 import { aligned, ratio, whole } from "../report.mjs";
 import { SLOTS } from "./contenders.mjs";
 
-/** Measures as rows; each names where the figures are. */
+/** Measures as rows; each names where the figures are, and what of BullMQ's stands beside them. */
 const ROWS = [
   ["one at a time, tasks/s", "singles", "javascript", "per_second"],
   ["one at a time by wrk, tasks/s", "singles", "wrk", "per_second"],
+  ["the same, BullMQ's on one connection", "singles", "wrk", "per_second", "_shared"],
   ["batches of 1,000, tasks/s", "batches", "javascript", "per_second"],
   ["no-op, JavaScript, tasks/s", "drain", "javascript", "per_second"],
   ["no-op, Wasm, tasks/s", "drain", "wasm", "per_second"],
@@ -29,12 +30,13 @@ ${table(figures)}
 How each is timed, the same loop for everybody in a Node.js process of its own, which speaks to
 Redis through BullMQ's own client and to Runabout through undici:
 
-- *One at a time*: ${sizes.connections} adders, each waiting for its acknowledgement before its next task, for ${sizes.seconds} s
-  after one second of warming up; nobody works tasks off meanwhile. Only acknowledged tasks count,
-  and as many must be queued afterwards.
+- *One at a time*: ${sizes.adders} adders, each with a connection of its own, and each waiting for its
+  acknowledgement before its next task, for ${sizes.seconds} s after one second of warming up; nobody works tasks off
+  meanwhile. Only acknowledged tasks count, and as many must be queued afterwards.
   undici needs more of a core for a request than BullMQ's client does for a job, so this row measures
-  the client as much as the server; the next row has \`wrk -t1 -c${sizes.connections}\` send the same requests to
-  Runabout, and BullMQ's figures again.
+  the client as much as the server; the next row has \`wrk -t1 -c${sizes.adders}\` send the same requests to
+  Runabout, and BullMQ's figures again. Adders that are all in one process can share one connection of
+  BullMQ's: then Redis reads in one piece what all of them ask for, and syncs once for it. The third row has that.
 - *Batches of 1,000*: \`POST /v1/tasks/batch\` beside \`addBulk\`, two under way at once, for ${sizes.seconds} s.
 - *No-op*: ${whole(sizes.drain_tasks)} tasks handed in by such batches to a node with ${SLOTS} slots, or to one BullMQ worker, a
   Node.js process, with concurrency ${SLOTS}. The clock runs from the first submission until nothing is
@@ -49,14 +51,14 @@ Redis through BullMQ's own client and to Runabout through undici:
 task on the disk (${whole(many.disk_bytes / 2 ** 20)} MiB). After a SIGKILL the node was ready in ${whole(many.start_ms)} ms, and the first page
 of \`GET /v1/tasks\` took ${many.first_page_ms.toFixed(1)} ms.
 
-**A kill.** SIGKILL right after an acknowledgement, ${sizes.connections - 1} more requests under way: ${whole(kill.acknowledged)} tasks were
+**A kill.** SIGKILL right after an acknowledgement, ${sizes.adders - 1} more requests under way: ${whole(kill.acknowledged)} tasks were
 acknowledged, ${whole(kill.found)} of them are there after the restart.`;
 }
 
 function table(figures) {
-  const lines = ROWS.map(([name, measure, ours, figure]) => {
+  const lines = ROWS.map(([name, measure, ours, figure, kind = ""]) => {
     const own = figures[measure][ours][figure];
-    const { always, everysec } = figures[measure];
+    const [always, everysec] = ["always", "everysec"].map((key) => figures[measure][key + kind]);
     const shown = figure.endsWith("_ms") ? (number) => number.toFixed(2) : whole;
     return [
       name,
