@@ -10,9 +10,9 @@ use runabout_tests::hostile::{
 use serde_json::json;
 
 /// How much more memory the node may hold after a walk than before the first. What is kept of compiled
-/// and read code is forgotten meanwhile; memories of the pool, events and what the allocator cannot give
-/// back are half of it.
-const GROWTH_BYTES_MAX: u64 = 320 << 20;
+/// and read code is forgotten meanwhile; what the allocator cannot give back and memories of the pool are
+/// half of it.
+const GROWTH_BYTES_MAX: u64 = 160 << 20;
 
 #[tokio::test]
 async fn hostile_guests_end_as_the_table_says_and_leave_nothing_behind() {

@@ -16,12 +16,13 @@ use std::fmt;
 
 use wasm_encoder::reencode::{self, Reencode, utils};
 use wasm_encoder::{
-    BlockType, CodeSection, ConstExpr, EntityType, Function, FunctionSection, GlobalSection,
-    GlobalType, ImportSection, Module, SectionId, TypeSection, ValType,
+    BlockType, CodeSection, ConstExpr, EntityType, ExportKind, ExportSection, Function,
+    FunctionSection, GlobalSection, GlobalType, ImportSection, Module, SectionId, TypeSection,
+    ValType,
 };
 use wasmparser::{
-    Catch, CodeSectionReader, CustomSectionReader, ElementItems, ExternalKind, FunctionBody,
-    FunctionSectionReader, GlobalSectionReader, ImportSectionReader, KnownCustom,
+    Catch, CodeSectionReader, CustomSectionReader, ElementItems, ExportSectionReader, ExternalKind,
+    FunctionBody, FunctionSectionReader, GlobalSectionReader, ImportSectionReader, KnownCustom,
     NameSectionReader, Operator, Parser, Payload, TableInit, TypeRef, TypeSectionReader,
 };
 
@@ -34,6 +35,10 @@ pub const LOOK: &str = "look";
 /// Both of them. They come after all others that are imported: functions of the module have numbers that
 /// are higher by so many.
 pub const HOST_FUNCTIONS: u32 = 2;
+
+/// What memories are exported as that the module keeps to itself, with their numbers: whoever ends a run
+/// gives back what it has written to.
+const MEMORY_PREFIX: &str = "runabout:memory/";
 
 /// How many instructions run at most until the host is called, but for what was paid before: some ten
 /// microseconds' worth, and some tens of milliseconds' if each touches memory that no page is there for.
@@ -118,6 +123,7 @@ struct Counting {
     imported_functions: u32,
     functions: u32,
     globals: u32,
+    memories: u32,
     /// Imported functions are put where indirect calls find them.
     imports_are_referenced: bool,
     has_code: bool,
@@ -149,6 +155,7 @@ impl Counting {
             imported_functions: 0,
             functions: 0,
             globals: 0,
+            memories: 0,
             imports_are_referenced: false,
             has_code: false,
             places: 0,
@@ -171,11 +178,13 @@ impl Counting {
                                 counting.imported_functions += 1;
                             }
                             TypeRef::Global(_) => counting.globals += 1,
+                            TypeRef::Memory(_) => counting.memories += 1,
                             _ => {}
                         }
                     }
                 }
                 Payload::FunctionSection(functions) => counting.functions = functions.count(),
+                Payload::MemorySection(memories) => counting.memories += memories.count(),
                 Payload::GlobalSection(globals) => {
                     counting.globals += globals.count();
                     for global in globals {
@@ -537,6 +546,27 @@ impl Reencode for Counting {
             }
         }
         code.function(&function);
+        Ok(())
+    }
+
+    fn parse_export_section(
+        &mut self,
+        exports: &mut ExportSection,
+        section: ExportSectionReader<'_>,
+    ) -> Result<(), Error> {
+        let mut is_kept = vec![self.origin == Origin::Guest; self.memories as usize];
+        for export in section.clone() {
+            let export = export?;
+            match export.kind {
+                _ if export.name.starts_with(MEMORY_PREFIX) => is_kept.fill(false),
+                ExternalKind::Memory => is_kept[export.index as usize] = false,
+                _ => {}
+            }
+        }
+        utils::parse_export_section(self, exports, section)?;
+        for number in (0..self.memories).filter(|number| is_kept[*number as usize]) {
+            exports.export(&format!("{MEMORY_PREFIX}{number}"), ExportKind::Memory, number);
+        }
         Ok(())
     }
 

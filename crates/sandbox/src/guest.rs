@@ -31,7 +31,8 @@ const VISIT_MIN: Duration = TICK.checked_div(4).expect("not by zero");
 pub struct Guest {
     pub meter: Arc<Meter>,
     pub host: Arc<Mutex<Host>>,
-    pub wasi: Option<WasiP1Ctx>,
+    /// On the heap: it is large, and few have one.
+    pub wasi: Option<Box<WasiP1Ctx>>,
     pub js: Option<JsState>,
     /// QuickJS has asked for something that differs from run to run: the time, randomness, the host.
     pub has_asked: bool,

@@ -14,6 +14,7 @@ mod imports;
 mod interruptible;
 mod invocation;
 mod meter;
+mod pages;
 mod program;
 mod quickjs;
 mod run;
@@ -186,9 +187,9 @@ impl Sandbox {
     }
 
     /// Forgets the programs that are in memory, if none was asked for since this was last called. What
-    /// is asked for later is loaded from disk, or read again.
-    pub fn forget_idle_programs(&self) {
-        self.inner.compiler.forget_idle_programs();
+    /// is asked for later is loaded from disk, or read again. Whether there were any to forget.
+    pub fn forget_idle_programs(&self) -> bool {
+        self.inner.compiler.forget_idle_programs()
     }
 
     /// Runs a program once, in a sandbox in which no run before has left a trace. Dropping the future stops the run at the next

@@ -13,15 +13,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use runabout_protocol::{Arguments, Digest, Form, Language};
 use tokio::sync::Mutex;
-use wasmtime::{Engine, InstancePre, Linker, Module};
+use wasmtime::{Engine, InstancePre, Linker, Module, ModuleExport, Store};
 
 use crate::accept::{Rejection, exports_of};
 use crate::counted::Refusal;
 use crate::engine_settings::compiled_code_settings;
 use crate::guest::Guest;
+use crate::pages::Instantiated;
 use crate::quickjs::Script;
 use crate::wasi::{Input, decode_bytes};
-use crate::{Error, counted, imports, interruptible, wasm};
+use crate::{Error, counted, imports, interruptible, pages, wasm};
 use cache::Programs;
 
 /// How long a compilation may take before its caller is told that it costs too much.
@@ -42,8 +43,29 @@ pub struct Program {
 
 pub(crate) enum Kind {
     Js(Script),
-    Wasm { pre: InstancePre<Guest>, functions: Vec<wasm::Function>, imports_wasi: bool },
-    Wasi(InstancePre<Guest>),
+    Wasm { module: Linked, functions: Vec<wasm::Function>, imports_wasi: bool },
+    Wasi(Linked),
+}
+
+/// A module with what it imports.
+pub(crate) struct Linked {
+    pub pre: InstancePre<Guest>,
+    /// Where its instances have their memories.
+    pub memories: Vec<ModuleExport>,
+}
+
+impl Linked {
+    /// An instance of its own for a run.
+    ///
+    /// # Errors
+    /// There is no room for one, in the guest's limit of memory or in the pool, or its start traps.
+    pub async fn instantiate<'a>(
+        &'a self,
+        store: &'a mut Store<Guest>,
+    ) -> wasmtime::Result<Instantiated<'a>> {
+        let instance = self.pre.instantiate_async(&mut *store).await?;
+        Ok(Instantiated { store, instance, memories: &self.memories })
+    }
 }
 
 impl Program {
@@ -150,11 +172,9 @@ impl Compiler {
         self.programs.get(digest)
     }
 
-    /// Forgets them, if none was asked for since this was last called.
-    pub fn forget_idle_programs(&self) {
-        if !self.was_asked.swap(false, Relaxed) {
-            self.programs.clear();
-        }
+    /// Forgets them, if none was asked for since this was last called. Whether there were any to forget.
+    pub fn forget_idle_programs(&self) -> bool {
+        !self.was_asked.swap(false, Relaxed) && self.programs.clear()
     }
 
     /// Weighs a program anew that has come to hold more.
@@ -220,12 +240,13 @@ impl Compiler {
         let pre = self.linker.instantiate_pre(module).map_err(|error| {
             Rejection::new("unknown_import", format!("cannot be linked: {error:#}"))
         })?;
+        let linked = Linked { pre, memories: pages::exported_memories(module) };
         Ok(match language {
-            Language::Wasi => Kind::Wasi(pre),
+            Language::Wasi => Kind::Wasi(linked),
             _ => Kind::Wasm {
                 functions: wasm::exported_functions(module),
                 imports_wasi: module.imports().any(|import| import.module().starts_with("wasi")),
-                pre,
+                module: linked,
             },
         })
     }

@@ -9,7 +9,7 @@ mod rewind;
 mod vm;
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -126,7 +126,10 @@ impl QuickJs {
         input: Input,
     ) -> Result<Outcome> {
         let mut instance = self.instances.get(guest, script.reading.start()).await?;
-        let (outcome, has_waited) = observed(Self::drive(&mut instance, script, input)).await;
+        let (outcome, has_waited) = {
+            let driven = pin!(Self::drive(&mut instance, script, input));
+            observed(driven).await
+        };
         if outcome.is_ok() {
             self.instances.take_back(instance, has_waited);
         }
@@ -160,8 +163,8 @@ impl QuickJs {
 }
 
 /// What comes of a future, and whether it had to wait for it: then another thread may have gone on with it.
-async fn observed<T>(future: impl Future<Output = T>) -> (T, bool) {
-    let (mut future, mut has_waited) = (pin!(future), false);
+async fn observed<T>(mut future: Pin<&mut impl Future<Output = T>>) -> (T, bool) {
+    let mut has_waited = false;
     let output = poll_fn(|context| {
         let polled = future.as_mut().poll(context);
         has_waited |= polled.is_pending();

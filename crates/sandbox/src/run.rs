@@ -2,6 +2,7 @@
 //! short run ends without ever changing threads; what is longer moves to the compute threads.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -83,7 +84,8 @@ async fn supervised(
     let host =
         Arc::new(Mutex::new(Host::new(invocation.observer.clone(), invocation.task.clone())));
     let outcome = {
-        let run = execute(&inner, &program, invocation, meter.clone(), host.clone());
+        // Pinned here: it is large, and would be moved into what waits for one of several.
+        let run = pin!(execute(&inner, &program, invocation, meter.clone(), host.clone()));
         tokio::select! {
             biased;
             outcome = run => outcome?,
@@ -118,17 +120,17 @@ async fn execute(
             }
             Ok(with_user_lines(outcome, &script.source))
         }
-        Kind::Wasm { pre, functions, imports_wasi } => {
+        Kind::Wasm { module, functions, imports_wasi } => {
             let call = wasm::bind(functions, export.as_deref(), &args)?;
             if *imports_wasi {
-                guest.wasi = Some(wasi::library_context(&guest.host));
+                guest.wasi = Some(Box::new(wasi::library_context(&guest.host)));
             }
-            Ok(wasm::call(&mut store(inner, guest), pre, call).await)
+            Ok(wasm::call(&mut store(inner, guest), module, call).await)
         }
-        Kind::Wasi(pre) => {
+        Kind::Wasi(module) => {
             let input = wasi::Input::read(&args, stdin.as_ref())?;
             // On the heap: it is large, and runs of other kinds would carry its room about.
-            Ok(Box::pin(wasi::run(&mut store(inner, guest), pre, input)).await)
+            Ok(Box::pin(wasi::run(&mut store(inner, guest), module, input)).await)
         }
     }
 }

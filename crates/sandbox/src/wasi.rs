@@ -10,7 +10,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use runabout_protocol::{Arguments, Encoding, Json, Outcome, Returned, Stream};
 use serde_json::value::RawValue;
-use wasmtime::{InstancePre, Store, format_err};
+use wasmtime::{Store, format_err};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult, pipe::MemoryInputPipe};
@@ -18,6 +18,8 @@ use wasmtime_wasi::{HostMonotonicClock, HostWallClock, I32Exit, WasiCtxBuilder};
 
 use crate::guest::{Guest, failure, result_too_large};
 use crate::host::{Host, RESULT_BYTES_MAX};
+use crate::pages::Instantiated;
+use crate::program::Linked;
 use crate::{Error, engine::TICK};
 
 /// What a command is called as, its `argv[0]`.
@@ -84,14 +86,14 @@ pub fn decode_bytes(args: &Arguments) -> Result<Vec<Bytes>, Error> {
 }
 
 /// Runs a command in a fresh instance.
-pub async fn run(store: &mut Store<Guest>, pre: &InstancePre<Guest>, input: Input) -> Outcome {
+pub async fn run(store: &mut Store<Guest>, module: &Linked, input: Input) -> Outcome {
     let stdout = Arc::new(Mutex::new(Captured::default()));
     let context = command_context(input, &stdout, &store.data().host);
-    store.data_mut().wasi = Some(context);
+    store.data_mut().wasi = Some(Box::new(context));
     let ran = async {
-        let instance = pre.instantiate_async(&mut *store).await?;
-        let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
-        start.call_async(&mut *store, ()).await
+        let Instantiated { store, instance, .. } = &mut module.instantiate(&mut *store).await?;
+        let start = instance.get_typed_func::<(), ()>(&mut **store, "_start")?;
+        start.call_async(&mut **store, ()).await
     };
     let ended = ran.await;
     let captured = std::mem::take(&mut *stdout.lock());

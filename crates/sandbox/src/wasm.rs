@@ -3,13 +3,12 @@
 use runabout_protocol::{Arguments, Json, Outcome, Returned};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use wasmtime::{
-    Extern, ExternType, FuncType, InstancePre, Module, ModuleExport, Store, Val, ValType,
-};
+use wasmtime::{Extern, ExternType, FuncType, Module, ModuleExport, Store, Val, ValType};
 
 use crate::Error;
 use crate::guest::{Guest, failure};
-use crate::program::listed;
+use crate::pages::Instantiated;
+use crate::program::{Linked, listed};
 
 /// Integers up to this are exact as JSON numbers wherever they are read.
 const SAFE_INTEGER_MAX: i64 = (1 << 53) - 1;
@@ -149,17 +148,17 @@ fn float(value: &Value) -> Option<f64> {
 /// Calls an export in a fresh instance.
 pub async fn call(
     store: &mut Store<Guest>,
-    pre: &InstancePre<Guest>,
+    module: &Linked,
     (Function { name, place, ty }, params): (&Function, Vec<Val>),
 ) -> Outcome {
     let called = async {
-        let instance = pre.instantiate_async(&mut *store).await?;
+        let Instantiated { store, instance, .. } = &mut module.instantiate(&mut *store).await?;
         let function = instance
-            .get_module_export(&mut *store, place)
+            .get_module_export(&mut **store, place)
             .and_then(Extern::into_func)
             .ok_or_else(|| wasmtime::format_err!("the export {name} has vanished"))?;
         let mut results = vec![Val::I32(0); ty.results().len()];
-        function.call_async(&mut *store, &params, &mut results).await?;
+        function.call_async(&mut **store, &params, &mut results).await?;
         wasmtime::error::Ok(results)
     };
     match called.await {

@@ -471,3 +471,21 @@ fn more_places_than_can_be_compiled_are_refused() {
     let wat = format!("(module (func {}))", "loop end ".repeat(2 << 20));
     assert!(matches!(counted(&bytes(&wat)), Err(counted::Error::UserError(Refusal::TooMany))));
 }
+
+#[test]
+fn every_memory_can_be_found() {
+    let exports = |wat: &str| {
+        let module = Module::new(&engine(), counted(&bytes(wat)).expect("can be read"));
+        let module = module.expect("is valid");
+        module.exports().map(|export| export.name().to_owned()).collect::<Vec<_>>()
+    };
+    let some = exports(
+        r#"(module (memory 1) (memory $own 1) (memory 1)
+             (export "f" (func 0)) (export "own" (memory $own)) (func))"#,
+    );
+    assert_eq!(some, ["f", "own", "runabout:memory/0", "runabout:memory/2"]);
+    // A name can be given once. Whoever takes ours has a memory that is not found.
+    let taken = exports(r#"(module (memory 1) (export "runabout:memory/0" (func 0)) (func))"#);
+    assert_eq!(taken, ["runabout:memory/0"]);
+    assert_eq!(exports(r#"(module (func (export "f")))"#), ["f"]);
+}

@@ -92,7 +92,10 @@ const FORGET_AFTER: Duration = Duration::from_secs(60);
 /// How much a node at rest may grow before it looks for memory that it can give back.
 const GROWTH_AT_REST_BYTES: u64 = 4 << 20;
 
-/// The same while it works.
+/// It looks once more after it has given so much back.
+const GAIN_BYTES_MIN: u64 = 1 << 20;
+
+/// How much it may grow while it works.
 const GROWTH_AT_WORK_BYTES: u64 = 128 << 20;
 
 /// The most characters in a node's name.
@@ -379,10 +382,10 @@ async fn upkeep(app: App) {
         app.metrics.upkeep();
         let (calls, _) = app.gate.load();
         if forgotten.elapsed() >= FORGET_AFTER {
-            app.sandbox.forget_idle_programs();
+            held.may_shrink |= app.sandbox.forget_idle_programs();
             forgotten = Instant::now();
         }
-        held.give_back(calls == 0 && app.engine.counts().running == 0).await;
+        held.give_back(&app.store, calls == 0 && app.engine.counts().running == 0).await;
     }
 }
 
@@ -393,26 +396,33 @@ struct Held {
     at_rest: u64,
     /// At any time.
     at_last: u64,
+    /// There is more to give back without having grown: the last time was of use, or something was
+    /// forgotten since.
+    may_shrink: bool,
 }
 
 impl Held {
     /// Gives memory back that the allocator has kept, if the process has grown: by little at rest,
     /// when it disturbs nobody, by much while it works.
-    async fn give_back(&mut self, is_at_rest: bool) {
+    async fn give_back(&mut self, store: &Store, is_at_rest: bool) {
         let Some(bytes) = metrics::resident_bytes() else { return };
         let (before, growth) = if is_at_rest {
             (self.at_rest, GROWTH_AT_REST_BYTES)
         } else {
             (self.at_last, GROWTH_AT_WORK_BYTES)
         };
-        if bytes < before.saturating_add(growth) {
+        if bytes < before.saturating_add(growth) && !(is_at_rest && self.may_shrink) {
             return;
+        }
+        if is_at_rest && let Err(error) = store.release_memory().await {
+            tracing::debug!(%error, "the store keeps its memory");
         }
         // An error says that the node stops.
         drop(spawn_blocking(runabout_sandbox::give_back_freed_memory).await);
         self.at_last = metrics::resident_bytes().unwrap_or(bytes);
         if is_at_rest {
             self.at_rest = self.at_last;
+            self.may_shrink = bytes >= self.at_last.saturating_add(GAIN_BYTES_MIN);
         }
     }
 }

@@ -74,7 +74,8 @@ struct Inner {
 impl Drop for Inner {
     /// Waits for the last writes, so that the directory is free for the next when this returns.
     fn drop(&mut self) {
-        self.readers.close();
+        // So that the writer's is the last, which tidies the files up.
+        self.readers.close_idle();
         drop(self.writer.take());
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
@@ -133,6 +134,15 @@ impl Store {
         let writes = writes.into();
         let numbers = Arc::clone(&self.inner.numbers);
         self.write(move |db| write::apply_all(db, &mut numbers.lock(), &writes)).await
+    }
+
+    /// Frees what it keeps of the database in memory: for a time when nobody asks for it.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn release_memory(&self) -> Result<(), Error> {
+        self.inner.readers.close_idle();
+        self.write(schema::release_memory).await
     }
 
     async fn write<T: Send + 'static>(

@@ -47,8 +47,8 @@ impl Readers {
         .map_err(|_| gone())?
     }
 
-    /// Closes the idle connections, so that the writer's is the last, which tidies the files up.
-    pub(crate) fn close(&self) {
+    /// Closes the idle connections, and frees what they keep in memory.
+    pub(crate) fn close_idle(&self) {
         self.idle.lock().clear();
     }
 

@@ -55,6 +55,11 @@ fn format(db: &Connection) -> rusqlite::Result<i64> {
     db.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
+/// Gives back the pages of the database that a connection keeps.
+pub(crate) fn release_memory(db: &Connection) -> rusqlite::Result<()> {
+    db.execute_batch("PRAGMA shrink_memory")
+}
+
 /// Sets a fresh connection up. `synchronous=FULL`: a commit in the write-ahead log is on the disk
 /// when it returns.
 pub(crate) fn configure(db: &Connection) -> rusqlite::Result<()> {

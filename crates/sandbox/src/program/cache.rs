@@ -53,18 +53,20 @@ impl Programs {
         found.map(|weighed| weighed.program)
     }
 
-    /// Forgets them all.
-    pub fn clear(&self) {
+    /// Forgets them all; false if there are none.
+    pub fn clear(&self) -> bool {
+        let had_some = !self.javascript.is_empty() || !self.wasm.is_empty();
         self.javascript.clear();
         self.wasm.clear();
+        had_some
     }
 
     /// Keeps a program. One that is there already is weighed anew.
     pub fn insert(&self, program: &Arc<Program>) {
         let (budget, bytes) = match &program.kind {
             Kind::Js(script) => (&self.javascript, script.held_bytes()),
-            Kind::Wasm { pre, .. } | Kind::Wasi(pre) => {
-                let module = pre.module();
+            Kind::Wasm { module: linked, .. } | Kind::Wasi(linked) => {
+                let module = linked.pre.module();
                 let range = module.image_range();
                 let exports = module.exports().len() * EXPORT_BYTES;
                 (&self.wasm, range.end.addr() - range.start.addr() + exports)
@@ -100,6 +102,7 @@ mod tests {
     use runabout_protocol::Form;
 
     use super::*;
+    use crate::program::Linked;
     use crate::quickjs::Script;
 
     fn script(number: u64, source_bytes: usize) -> Arc<Program> {
@@ -115,7 +118,8 @@ mod tests {
         let module = wasmtime::Module::new(&engine, b"\0asm\x01\0\0\0").expect("is a module");
         let linker = wasmtime::Linker::new(&engine);
         let pre = linker.instantiate_pre(&module).expect("imports nothing");
-        Arc::new(Program { digest: Digest([255; 32]), kind: Kind::Wasi(pre) })
+        let kind = Kind::Wasi(Linked { pre, memories: Vec::new() });
+        Arc::new(Program { digest: Digest([255; 32]), kind })
     }
 
     #[test]

@@ -4,7 +4,6 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::thread::{self, ThreadId};
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use runabout_protocol::Limits;
@@ -15,20 +14,18 @@ use wasmtime::{
 
 use super::host_calls;
 use super::layout;
-use super::rewind::{Faults, OwnPages, PageMap, give_back};
+use super::rewind::{Faults, OwnPages, PageMap};
 use super::vm::{Exports, JsState};
 use crate::executor::Executor;
 use crate::guest::{Guest, new_store};
 use crate::host::Host;
 use crate::invocation::Silent;
 use crate::meter::{Meter, NodeMemory};
+use crate::pages::{LONG, give_back};
 use crate::stack::Running;
 
 /// The most instances that wait for a run. Each holds some hundred kilobytes meanwhile.
 pub const IDLE_MAX: usize = 16;
-
-/// Beside a run that took so long, having its pages brought in again takes next to nothing.
-const LONG: Duration = Duration::from_millis(5);
 
 /// What a run begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

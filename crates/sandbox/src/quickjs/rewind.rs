@@ -12,10 +12,10 @@ use std::ptr;
 
 use nix::sys::resource::{UsageWho, getrusage};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
-use rustix::io::Errno;
-use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 use super::layout;
+use crate::pages;
 
 /// The heap as every run begins with it.
 pub static HEAP: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/quickjs_heap.bin"));
@@ -58,7 +58,7 @@ impl OwnPages {
         let Some(numbers) = &self.numbers else { return false };
         self.surplus += numbers.len().saturating_sub(PAGES_FEW);
         if self.surplus > SURPLUS_MAX {
-            give_back(memory);
+            pages::give_back(memory);
             return false;
         }
         for number in numbers {
@@ -77,7 +77,7 @@ impl OwnPages {
             return true;
         }
         // From now on no page comes to it but one by one.
-        if self.numbers.is_none() && !keep_pages_small(memory) {
+        if self.numbers.is_none() && !pages::keep_small(memory) {
             return false;
         }
         let Some(found) = system.own_pages(memory) else { return false };
@@ -175,25 +175,4 @@ impl PageMap {
         };
         Some((0..count).filter(|number| is_own(&entries[*number])).collect())
     }
-}
-
-/// Has the system never put a large page in the place of small ones, which would be the memory's own
-/// without a page fault.
-fn keep_pages_small(memory: &mut [u8]) -> bool {
-    // A kernel without large pages does not know the advice.
-    matches!(advise(memory, Advice::LinuxNoHugepage), Ok(()) | Err(Errno::INVAL))
-}
-
-/// Gives all pages back that are the memory's own: they are the snapshot's again.
-pub fn give_back(memory: &mut [u8]) {
-    if let Err(error) = advise(memory, Advice::LinuxDontNeed) {
-        tracing::debug!(%error, "a memory was not given back");
-    }
-}
-
-#[expect(unsafe_code, reason = "the engine has no name for it")]
-fn advise(memory: &mut [u8], advice: Advice) -> Result<(), Errno> {
-    // SAFETY: it is the memory of an instance that does not run, and borrowed whole. The engine maps
-    // it privately, over what it is to begin with, and so it then is: bytes like any others.
-    unsafe { madvise(memory.as_mut_ptr().cast(), memory.len(), advice) }
 }

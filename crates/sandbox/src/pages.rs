@@ -1,0 +1,65 @@
+//! What is said to the system about the pages of guests' memories.
+
+use std::thread;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::mm::{Advice, madvise};
+use wasmtime::{Extern, Instance, Module, ModuleExport, Store};
+
+use crate::guest::Guest;
+
+/// Beside a run that took so long, having its pages brought in again takes next to nothing.
+pub const LONG: Duration = Duration::from_millis(5);
+
+/// A guest's instance. When it is dropped, however the run has ended, what the run has written to goes
+/// back to the system, unless it was so short that whoever comes next does better with the pages that it
+/// leaves to the engine's pool.
+pub struct Instantiated<'a> {
+    pub store: &'a mut Store<Guest>,
+    pub instance: Instance,
+    /// Where its memories are.
+    pub memories: &'a [ModuleExport],
+}
+
+impl Drop for Instantiated<'_> {
+    fn drop(&mut self) {
+        let is_long = self.store.data().meter.started().elapsed() >= LONG;
+        if !is_long || thread::panicking() {
+            return;
+        }
+        for place in self.memories {
+            let memory = self.instance.get_module_export(&mut *self.store, place);
+            if let Some(memory) = memory.and_then(Extern::into_memory) {
+                give_back(memory.data_mut(&mut *self.store));
+            }
+        }
+    }
+}
+
+/// The memories that a module exports.
+pub fn exported_memories(module: &Module) -> Vec<ModuleExport> {
+    let memories = module.exports().filter(|export| export.ty().memory().is_some());
+    memories.filter_map(|export| module.get_export_index(export.name())).collect()
+}
+
+/// Gives all pages back that are the memory's own: they are again as its module has them.
+pub fn give_back(memory: &mut [u8]) {
+    if let Err(error) = advise(memory, Advice::LinuxDontNeed) {
+        tracing::debug!(%error, "a memory was not given back");
+    }
+}
+
+/// Has the system never put a large page in the place of small ones, which would be the memory's own
+/// without a page fault.
+pub fn keep_small(memory: &mut [u8]) -> bool {
+    // A kernel without large pages does not know the advice.
+    matches!(advise(memory, Advice::LinuxNoHugepage), Ok(()) | Err(Errno::INVAL))
+}
+
+#[expect(unsafe_code, reason = "the engine has no name for it")]
+fn advise(memory: &mut [u8], advice: Advice) -> Result<(), Errno> {
+    // SAFETY: it is the memory of an instance that does not run, and borrowed whole. The engine maps
+    // it privately, over what it is to begin with, and so it then is: bytes like any others.
+    unsafe { madvise(memory.as_mut_ptr().cast(), memory.len(), advice) }
+}

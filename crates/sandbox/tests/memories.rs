@@ -1,0 +1,87 @@
+//! However a long run ends, its memory is given back. One test, as it looks at all of the process.
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use std::sync::Arc;
+
+use common::program;
+use runabout_protocol::{Arguments, Json, LimitKind, Limits, Outcome};
+use runabout_sandbox::{Config, Invocation, Sandbox, Silent, SourceLanguage};
+use tokio_util::sync::CancellationToken;
+
+/// No other mapping is as large as this one.
+const PAGES: u64 = 333;
+
+/// What may stay of it.
+const KEPT_KIB: u64 = 64;
+
+/// Writes to all of its memory, again and again.
+const FILL: &str = r"(func $fill (param $turns i32)
+    (loop
+        (memory.fill (i32.const 0) (local.get $turns) (i32.const 21823488))
+        (br_if 0 (local.tee $turns (i32.sub (local.get $turns) (i32.const 1))))))";
+
+fn invocation(args: &str) -> Invocation {
+    Invocation {
+        export: None,
+        args: Arguments { values: Json::parse(args.to_owned()).expect("is JSON"), encoding: None },
+        stdin: None,
+        limits: Limits { timeout_ms: 2_000, cpu_ms: 2_000, ..Limits::default() },
+        task: None,
+        observer: Arc::new(Silent),
+        cancel: CancellationToken::new(),
+    }
+}
+
+/// How much of each memory of that size is resident, in KiB.
+fn resident_kib() -> Vec<u64> {
+    let maps = std::fs::read_to_string("/proc/self/smaps").expect("is there");
+    let number = |line: &str| line.split_whitespace().nth(1)?.parse::<u64>().ok();
+    let (mut is_memory, mut resident) = (false, Vec::new());
+    for line in maps.lines() {
+        if line.starts_with("Size:") {
+            is_memory = number(line) == Some(PAGES * 64);
+        } else if line.starts_with("Rss:") && is_memory {
+            resident.push(number(line).expect("is a number"));
+        }
+    }
+    resident
+}
+
+#[tokio::test]
+async fn however_a_long_run_ends_its_memory_is_given_back() {
+    let config = Config { concurrent_runs_max: 4, threads: 2, ..Config::for_this_machine() };
+    let sandbox = Sandbox::new(config).expect("starts");
+    let function = |memory: &str, end: &str| {
+        format!(
+            r#"(module (memory {memory} {PAGES}) {FILL}
+                (func (export "default") (param i32) (call $fill (local.get 0)) {end}))"#
+        )
+    };
+    let exported = r#"(export "memory")"#;
+    let command = format!(
+        r#"(module (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+            (memory {exported} {PAGES}) {FILL}
+            (func (export "_start") (call $fill (i32.const 50)) (call $exit (i32.const 3))))"#
+    );
+    let returned = |outcome: &Outcome| matches!(outcome, Outcome::Returned(_));
+    let threw = |outcome: &Outcome| matches!(outcome, Outcome::Threw(_));
+    let timed_out =
+        |outcome: &Outcome| matches!(outcome, Outcome::TimedOut { limit: LimitKind::Wall, .. });
+    let cases: [(String, &str, &dyn Fn(&Outcome) -> bool); 5] = [
+        (function(exported, ""), "[50]", &returned),
+        (function("", ""), "[50]", &returned),
+        (function("", "unreachable"), "[50]", &threw),
+        (function(exported, ""), "[0]", &timed_out),
+        (command, "[]", &threw),
+    ];
+    for (source, args, expected) in cases {
+        let program = program(&sandbox, &source, SourceLanguage::Wasm).await;
+        let report = sandbox.run(&program, invocation(args)).await.expect("runs");
+        assert!(expected(&report.outcome), "{source}: {:?}", report.outcome);
+        let resident = resident_kib();
+        assert!(!resident.is_empty(), "{source}: no memory is seen");
+        assert!(resident.iter().all(|kib| *kib <= KEPT_KIB), "{source}: {resident:?}");
+    }
+}
