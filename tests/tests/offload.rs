@@ -328,6 +328,7 @@ async fn results_are_the_same_bytes() {
     let far = far().await;
     let near = in_front_of(&far, "near").await;
     let code = "export const bytes = (b) => b.map((x) => x ^ 255); \
+                export const shout = () => { for (let i = 0; i < 1e3; i++) console.log('line', i) }; \
                 export const talk = () => { console.log('one'); console.error('two'); return -0 }; \
                 export const fail = () => { console.log('before'); throw new RangeError('ü') };";
     near.deploy("f", JS, code).await;
@@ -336,17 +337,21 @@ async fn results_are_the_same_bytes() {
         let request = near.request(Method::POST, &path).header("content-type", media_type);
         let request = request.header("Runabout-Want-Logs", "1").body(body);
         let response = request.send().await.expect("answers");
-        let heads = ["content-type", "runabout-logs"].map(|name| header(&response, name));
+        let heads = ["content-type", "runabout-logs", "runabout-logs-cut"]
+            .map(|name| header(&response, name));
         (response.status(), heads, response.bytes().await.expect("is there"))
     };
     for (export, media_type, body) in [
         ("bytes", "application/octet-stream", vec![0_u8, 1, 255]),
         ("talk", "application/json", b"[]".to_vec()),
+        ("shout", "application/json", b"[]".to_vec()),
         ("fail", "application/json", b"[]".to_vec()),
         ("nope", "application/json", b"[]".to_vec()),
     ] {
         let here = ask(&format!("export={export}&offload=0"), media_type, body.clone()).await;
         let there = ask(&format!("export={export}&offload=1"), media_type, body).await;
         assert_eq!(here, there, "{export}");
+        let (_, [_, _, is_cut], _) = here;
+        assert_eq!(is_cut, if export == "shout" { "1" } else { "" }, "{export}");
     }
 }

@@ -101,6 +101,10 @@ fn shortened(text: &str) -> String {
 }
 
 fn read_number(ty: &ValType, text: &str) -> Option<Val> {
+    // As most are written.
+    if let (ValType::I32, Ok(number)) = (ty, text.parse()) {
+        return Some(Val::I32(number));
+    }
     let value: Value = serde_json::from_str(text).ok()?;
     match ty {
         ValType::I32 => {

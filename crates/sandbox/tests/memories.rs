@@ -22,6 +22,9 @@ const FILL: &str = r"(func $fill (param $turns i32)
         (memory.fill (i32.const 0) (local.get $turns) (i32.const 21823488))
         (br_if 0 (local.tee $turns (i32.sub (local.get $turns) (i32.const 1))))))";
 
+/// A module, its arguments, and whether its end is the one that is meant.
+type Case<'a> = (String, &'a str, &'a dyn Fn(&Outcome) -> bool);
+
 fn invocation(args: &str) -> Invocation {
     Invocation {
         export: None,
@@ -69,7 +72,7 @@ async fn however_a_long_run_ends_its_memory_is_given_back() {
     let threw = |outcome: &Outcome| matches!(outcome, Outcome::Threw(_));
     let timed_out =
         |outcome: &Outcome| matches!(outcome, Outcome::TimedOut { limit: LimitKind::Wall, .. });
-    let cases: [(String, &str, &dyn Fn(&Outcome) -> bool); 5] = [
+    let cases: [Case<'_>; 5] = [
         (function(exported, ""), "[50]", &returned),
         (function("", ""), "[50]", &returned),
         (function("", "unreachable"), "[50]", &threw),

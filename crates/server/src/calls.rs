@@ -88,6 +88,8 @@ struct Kept {
     lines: VecDeque<Line>,
     /// The sum of the lines' lengths, line ends counted; at most [`TAIL_BYTES_MAX`].
     bytes: usize,
+    /// Something was written before them.
+    is_cut: bool,
 }
 
 /// A line of output.
@@ -105,6 +107,11 @@ impl Tail {
         self.kept.lock().lines.iter().cloned().collect()
     }
 
+    /// Whether there was more before them.
+    pub fn is_cut(&self) -> bool {
+        self.kept.lock().is_cut
+    }
+
     /// The lines as one text.
     pub fn text(&self) -> String {
         let kept = self.kept.lock();
@@ -119,13 +126,16 @@ impl Tail {
 
 impl Observer for Tail {
     fn log(&self, stream: Stream, text: &str) {
-        let text = last_of(text, TAIL_BYTES_MAX - 1).to_owned();
+        let end = last_of(text, TAIL_BYTES_MAX - 1);
         let mut kept = self.kept.lock();
+        kept.is_cut |= end.len() < text.len();
+        let text = end.to_owned();
         kept.bytes += text.len() + 1;
         kept.lines.push_back(Line { stream, text });
         while kept.bytes > TAIL_BYTES_MAX {
             let Some(oldest) = kept.lines.pop_front() else { break };
             kept.bytes -= oldest.text.len() + 1;
+            kept.is_cut = true;
         }
     }
 
@@ -150,12 +160,15 @@ mod tests {
     #[test]
     fn only_the_last_lines_are_kept() {
         let tail = Tail::default();
+        tail.log(Stream::Stdout, "all of it");
+        assert!(!tail.is_cut());
         for n in 0..2000 {
             tail.log(Stream::Stdout, &format!("line {n:04}"));
         }
         let text = tail.text();
         assert!(text.len() <= TAIL_BYTES_MAX && text.len() > TAIL_BYTES_MAX - 10);
         assert!(text.ends_with("line 1999\n") && text.starts_with("line "));
+        assert!(tail.is_cut());
     }
 
     #[test]
@@ -165,6 +178,7 @@ mod tests {
         let lines = tail.lines();
         assert_eq!(lines.len(), 1);
         assert!(lines[0].text.len() < TAIL_BYTES_MAX);
+        assert!(tail.is_cut());
     }
 
     #[tokio::test]

@@ -67,7 +67,7 @@ const PRIVATE_NETWORK: HeaderName =
     HeaderName::from_static("access-control-request-private-network");
 const EXPOSED: &str = "Content-Range, ETag, Idempotent-Replayed, Location, Retry-After, \
                        Server-Timing, WWW-Authenticate, Runabout-Compute, Runabout-Logs, \
-                       Runabout-Placement, Runabout-Ran-On, Runabout-Revision";
+                       Runabout-Logs-Cut, Runabout-Placement, Runabout-Ran-On, Runabout-Revision";
 
 impl Guards {
     /// Rules for a node that listens there.

@@ -128,6 +128,9 @@ impl Call {
 
     /// What a WASI command returned is what it wrote to stdout: it is shown once, and as text.
     fn tell(&self, answer: &Answer, body: &[u8], is_command: bool) -> anyhow::Result<Exit> {
+        if answer.logs_are_cut {
+            output::note("(what it wrote before this was not kept; a task keeps a megabyte)");
+        }
         let shown = answer.logs.iter().filter(|line| !is_command || line.stream == Stream::Stderr);
         shown.for_each(|line| output::note(&line.text));
         let value = if answer.is_bytes {
@@ -179,6 +182,8 @@ struct Answer {
     status: u16,
     is_bytes: bool,
     logs: Vec<Line>,
+    /// There were lines before those.
+    logs_are_cut: bool,
     ran_on: Option<String>,
     server_timing: Option<String>,
 }
@@ -192,6 +197,7 @@ impl Answer {
             status: response.status().as_u16(),
             is_bytes: media_type.starts_with("application/octet-stream"),
             logs: logs(headers),
+            logs_are_cut: headers.contains_key("runabout-logs-cut"),
             ran_on: text("runabout-ran-on"),
             server_timing: text("server-timing"),
         }

@@ -22,8 +22,8 @@ use crate::codes::Code;
 use crate::problem::Problem;
 use crate::routes::calls::{Call, Ran, execute, respond};
 use crate::upstream::{
-    Answer, Handed, Handing, LOGS, NotBegun, PLACEMENT, RAN_ON, Reply, SERVER_TIMING, Underway,
-    Upstream, phase, server_timing,
+    Answer, Handed, Handing, LOGS, LOGS_CUT, NotBegun, PLACEMENT, RAN_ON, Reply, SERVER_TIMING,
+    Underway, Upstream, phase, server_timing,
 };
 
 /// Phases that are told of a run upstream, as they are called there and here.
@@ -150,8 +150,10 @@ impl Placing<'_> {
                 headers.insert(name, value.clone());
             }
         }
-        if let Some(logs) = said.get(LOGS).filter(|_| self.call.logs_wanted) {
-            headers.insert(LOGS, logs.clone());
+        for name in [LOGS, LOGS_CUT] {
+            if let Some(value) = said.get(&name).filter(|_| self.call.logs_wanted) {
+                headers.insert(name, value.clone());
+            }
         }
         headers.insert(SERVER_TIMING, timing(&said, took, total));
         headers.insert(PLACEMENT, why.header_after(&said));

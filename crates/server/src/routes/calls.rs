@@ -33,7 +33,8 @@ use crate::extract::{Query, Segment};
 use crate::placing::{Why, place};
 use crate::problem::{Problem, ProblemJson, stopping};
 use crate::upstream::{
-    LOAD, LOGS, NodeLoad, PLACEMENT, PURE, RAN_ON, SERVER_TIMING, Via, WANT_LOGS, server_timing,
+    LOAD, LOGS, LOGS_CUT, NodeLoad, PLACEMENT, PURE, RAN_ON, SERVER_TIMING, Via, WANT_LOGS,
+    server_timing,
 };
 use crate::wanted::Wanted;
 use crate::{handed, read, source};
@@ -387,7 +388,7 @@ pub fn respond(
     headers.insert(RAN_ON, app.node.name_header.clone());
     headers.insert(PLACEMENT, placement);
     if call.logs_wanted {
-        headers.insert(LOGS, logs(&ran.tail)?);
+        insert_logs(headers, &ran.tail)?;
     }
     if call.via.is_from_a_node()
         && let Some(load) = (NodeLoad { cpu_ms, ..app.load() }).header()
@@ -397,11 +398,12 @@ pub fn respond(
     Ok(response)
 }
 
-/// The last lines that fit into a header that common clients still read.
-fn logs(tail: &Tail) -> Result<HeaderValue, Problem> {
+/// The last lines that fit into a header that common clients still read, and whether there are others.
+fn insert_logs(headers: &mut HeaderMap, tail: &Tail) -> Result<(), Problem> {
+    let kept = tail.lines();
     let mut lines = Vec::new();
     let mut bytes = 2;
-    for line in tail.lines().iter().rev() {
+    for line in kept.iter().rev() {
         let line = serde_json::to_string(line).map_err(Problem::internal)?;
         bytes += line.len() + 1;
         if bytes > LOGS_BYTES_MAX {
@@ -409,9 +411,14 @@ fn logs(tail: &Tail) -> Result<HeaderValue, Problem> {
         }
         lines.push(line);
     }
+    if lines.len() < kept.len() || tail.is_cut() {
+        headers.insert(LOGS_CUT, HeaderValue::from_static("1"));
+    }
     lines.reverse();
     let json = format!("[{}]", lines.join(","));
-    HeaderValue::try_from(STANDARD.encode(json)).map_err(Problem::internal)
+    let value = HeaderValue::try_from(STANDARD.encode(json)).map_err(Problem::internal)?;
+    headers.insert(LOGS, value);
+    Ok(())
 }
 
 fn answer(report: Report, tail: &Tail) -> Response {
@@ -491,7 +498,9 @@ mod tests {
         for index in 0..4000 {
             tail.log(Stream::Stdout, &index.to_string());
         }
-        let header = logs(&tail).expect("is a header");
+        let mut headers = HeaderMap::new();
+        insert_logs(&mut headers, &tail).expect("is a header");
+        let header = &headers[LOGS];
         assert!(header.len() <= 8 << 10, "{}", header.len());
         let json = STANDARD.decode(header.as_bytes()).expect("is base64");
         let lines: Vec<serde_json::Value> = serde_json::from_slice(&json).expect("is JSON");

@@ -51,6 +51,8 @@ pub const PURE: HeaderName = HeaderName::from_static("runabout-pure");
 pub const WANT_LOGS: HeaderName = HeaderName::from_static("runabout-want-logs");
 /// The last lines, a JSON array of `{stream, text}`, as base64.
 pub const LOGS: HeaderName = HeaderName::from_static("runabout-logs");
+/// `1` if there were lines before those in [`LOGS`].
+pub const LOGS_CUT: HeaderName = HeaderName::from_static("runabout-logs-cut");
 
 /// Calls under way upstream at once; further ones run here. Fewer than the 256 that a connection has
 /// room for: probes and artifacts need some of it too.

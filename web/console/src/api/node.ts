@@ -122,6 +122,8 @@ export interface Called extends Trace {
   /** The result as JSON text, or bytes. */
   value: { json: string } | { bytes: Blob };
   lines: { stream: string; text: string }[];
+  /** There were lines before those. */
+  isCut: boolean;
 }
 
 async function call(request: CallRequest, signal?: AbortSignal): Promise<Called> {
@@ -137,6 +139,7 @@ async function call(request: CallRequest, signal?: AbortSignal): Promise<Called>
   return {
     value: isJson ? { json: await response.text() } : { bytes: await response.blob() },
     lines: linesOf(response.headers.get("Runabout-Logs")),
+    isCut: response.headers.has("Runabout-Logs-Cut"),
     ...traceOf(response.headers),
   };
 }

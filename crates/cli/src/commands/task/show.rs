@@ -24,6 +24,8 @@ pub fn facts(task: &Task) -> Vec<(&'static str, String)> {
     facts.extend(progress(task).map(|progress| ("progress", progress)));
     facts.extend(task.outcome.as_ref().map(|outcome| ("outcome", in_words(outcome))));
     facts.extend(task.usage.as_ref().map(|usage| ("usage", output::usage(usage))));
+    let ran_on = task.usage.as_ref().and_then(|usage| usage.ran_on.as_deref());
+    facts.extend(ran_on.map(|name| ("ran on", output::one_line(name))));
     facts
 }
 
@@ -61,7 +63,8 @@ mod tests {
             "finished_at":"2026-01-02T03:04:07Z","worker":"w","trust":"node",
             "progress":{"fraction":0.4,"message":"hashing"},
             "outcome":{"kind":"returned","value":5702887},
-            "usage":{"cpu_ms":22.9,"wall_ms":23.4,"memory_peak_bytes":1114112}}"#;
+            "usage":{"cpu_ms":22.9,"wall_ms":23.4,"memory_peak_bytes":1114112,
+                "ran_on":"here"}}"#;
         let task = serde_json::from_str(&task.replace("DIGEST", &"ab".repeat(32))).expect("reads");
         let expected = "\
 id         0198f2c4-5b1e-7c3a-9d2f-6a7b8c9d0e1f
@@ -75,7 +78,8 @@ started    2026-01-02T03:04:06Z
 finished   2026-01-02T03:04:07Z
 progress   40 % hashing
 outcome    returned: 5702887
-usage      23.4 ms wall, 22.9 ms cpu, 1.1 MiB memory";
+usage      23.4 ms wall, 22.9 ms cpu, 1.1 MiB memory
+ran on     here";
         assert_eq!(output::facts(&facts(&task)), expected);
     }
 }
