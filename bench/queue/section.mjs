@@ -35,8 +35,8 @@ Redis through BullMQ's own client and to Runabout through undici:
   meanwhile. Only acknowledged tasks count, and as many must be queued afterwards.
   undici needs more of a core for a request than BullMQ's client does for a job, so this row measures
   the client as much as the server; the next row has \`wrk -t1 -c${sizes.adders}\` send the same requests to
-  Runabout, and BullMQ's figures again. Adders that are all in one process can share one connection of
-  BullMQ's: then Redis reads in one piece what all of them ask for, and syncs once for it. The third row has that.
+  Runabout, and BullMQ's figures again, which are in part its client's as well. Adders that are all in one
+  process can share one connection of BullMQ's, on which their jobs go out together: the third row has that.
 - *Batches of 1,000*: \`POST /v1/tasks/batch\` beside \`addBulk\`, two under way at once, for ${sizes.seconds} s.
 - *No-op*: ${whole(sizes.drain_tasks)} tasks handed in by such batches to a node with ${SLOTS} slots, or to one BullMQ worker, a
   Node.js process, with concurrency ${SLOTS}. The clock runs from the first submission until nothing is

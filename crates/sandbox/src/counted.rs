@@ -36,9 +36,9 @@ pub const LOOK: &str = "look";
 /// are higher by so many.
 pub const HOST_FUNCTIONS: u32 = 2;
 
-/// What memories are exported as that the module keeps to itself, with their numbers: whoever ends a run
-/// gives back what it has written to.
-const MEMORY_PREFIX: &str = "runabout:memory/";
+/// Each memory is exported under this and its number, whatever else it is exported as: whoever ends a run
+/// finds them all, and each once.
+pub const MEMORY_PREFIX: &str = "runabout:memory/";
 
 /// How many instructions run at most until the host is called, but for what was paid before: some ten
 /// microseconds' worth, and some tens of milliseconds' if each touches memory that no page is there for.
@@ -76,6 +76,8 @@ pub enum Refusal {
     TooManyCatches,
     /// It calls what is for counting alone.
     NamesHost,
+    /// It exports what begins with [`MEMORY_PREFIX`].
+    TakesName,
 }
 
 impl fmt::Display for Refusal {
@@ -84,6 +86,7 @@ impl fmt::Display for Refusal {
             Self::TooMany => "the module has too many loops, functions and calls",
             Self::TooManyCatches => "the module waits for too many exceptions at one place",
             Self::NamesHost => "the module imports what only the sandbox may",
+            Self::TakesName => "no export's name may begin with runabout:memory/",
         })
     }
 }
@@ -202,6 +205,9 @@ impl Counting {
                 Payload::ExportSection(exports) => {
                     for export in exports {
                         let export = export?;
+                        if export.name.starts_with(MEMORY_PREFIX) {
+                            return Err(Error::UserError(Refusal::TakesName));
+                        }
                         if matches!(export.kind, ExternalKind::Func | ExternalKind::FuncExact) {
                             counting.refers_to(export.index);
                         }
@@ -554,18 +560,11 @@ impl Reencode for Counting {
         exports: &mut ExportSection,
         section: ExportSectionReader<'_>,
     ) -> Result<(), Error> {
-        let mut is_kept = vec![self.origin == Origin::Guest; self.memories as usize];
-        for export in section.clone() {
-            let export = export?;
-            match export.kind {
-                _ if export.name.starts_with(MEMORY_PREFIX) => is_kept.fill(false),
-                ExternalKind::Memory => is_kept[export.index as usize] = false,
-                _ => {}
-            }
-        }
         utils::parse_export_section(self, exports, section)?;
-        for number in (0..self.memories).filter(|number| is_kept[*number as usize]) {
-            exports.export(&format!("{MEMORY_PREFIX}{number}"), ExportKind::Memory, number);
+        if self.origin == Origin::Guest {
+            for number in 0..self.memories {
+                exports.export(&format!("{MEMORY_PREFIX}{number}"), ExportKind::Memory, number);
+            }
         }
         Ok(())
     }

@@ -26,6 +26,12 @@ const TABLES_PER_MODULE_MAX: u32 = 8;
 /// mapped; only those that were written to are set back.
 const KEEP_RESIDENT_BYTES: usize = 2 << 20;
 
+/// Where the system does not tell which pages were written to (Linux before 6.7), all that stays would
+/// be set back, and brought in for that.
+fn keep_resident_bytes() -> usize {
+    if PoolingAllocationConfig::is_pagemap_scan_available() { KEEP_RESIDENT_BYTES } else { 0 }
+}
+
 /// Makes the engine with room for that many instances at once. How much memory each may have is for its
 /// limits to say; the pool reserves addresses for the most that a module can declare.
 pub fn new_engine(instances: u32) -> Result<Engine> {
@@ -42,7 +48,7 @@ pub fn new_engine(instances: u32) -> Result<Engine> {
         .max_memory_size(MEMORY_RESERVATION_BYTES as usize)
         .table_elements(100_000)
         .max_core_instance_size(4 << 20)
-        .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
+        .linear_memory_keep_resident(keep_resident_bytes())
         .table_keep_resident(64 << 10)
         .pagemap_scan(Enabled::Auto);
     let mut config = compiled_code_settings()?;

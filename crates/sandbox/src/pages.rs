@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use rustix::mm::{Advice, madvise};
 use wasmtime::{Extern, Instance, Module, ModuleExport, Store};
 
+use crate::counted::MEMORY_PREFIX;
 use crate::guest::Guest;
 
 /// Beside a run that took so long, having its pages brought in again takes next to nothing.
@@ -37,10 +38,11 @@ impl Drop for Instantiated<'_> {
     }
 }
 
-/// The memories that a module exports.
-pub fn exported_memories(module: &Module) -> Vec<ModuleExport> {
-    let memories = module.exports().filter(|export| export.ty().memory().is_some());
-    memories.filter_map(|export| module.get_export_index(export.name())).collect()
+/// Where the memories of a counted module are, each once.
+pub fn memories(module: &Module) -> Vec<ModuleExport> {
+    let names = module.exports().map(|export| export.name());
+    let memories = names.filter(|name| name.starts_with(MEMORY_PREFIX));
+    memories.filter_map(|name| module.get_export_index(name)).collect()
 }
 
 /// Gives all pages back that are the memory's own: they are again as its module has them.
@@ -59,7 +61,7 @@ pub fn keep_small(memory: &mut [u8]) -> bool {
 
 #[expect(unsafe_code, reason = "the engine has no name for it")]
 fn advise(memory: &mut [u8], advice: Advice) -> Result<(), Errno> {
-    // SAFETY: it is the memory of an instance that does not run, and borrowed whole. The engine maps
-    // it privately, over what it is to begin with, and so it then is: bytes like any others.
+    // SAFETY: it is the memory of an instance that does not run, borrowed whole, and of whole pages. The
+    // engine maps it privately: without pages of its own it has the bytes that it began with.
     unsafe { madvise(memory.as_mut_ptr().cast(), memory.len(), advice) }
 }

@@ -240,7 +240,7 @@ impl Compiler {
         let pre = self.linker.instantiate_pre(module).map_err(|error| {
             Rejection::new("unknown_import", format!("cannot be linked: {error:#}"))
         })?;
-        let linked = Linked { pre, memories: pages::exported_memories(module) };
+        let linked = Linked { pre, memories: pages::memories(module) };
         Ok(match language {
             Language::Wasi => Kind::Wasi(linked),
             _ => Kind::Wasm {
@@ -316,6 +316,9 @@ fn compile(engine: &Engine, path: Option<&Path>, bytes: &[u8]) -> Result<Module,
     let counted = counted.map_err(|error| match error {
         counted::Error::UserError(refusal @ Refusal::NamesHost) => {
             Rejection::new("unknown_import", refusal.to_string())
+        }
+        counted::Error::UserError(refusal @ Refusal::TakesName) => {
+            Rejection::new("invalid_wasm", refusal.to_string())
         }
         counted::Error::UserError(refusal) => {
             Rejection::new("compile_too_costly", refusal.to_string())

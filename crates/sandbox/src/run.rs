@@ -1,7 +1,7 @@
 //! One run, from its arguments to its report. Its first slice is on the caller's thread, where a
 //! short run ends without ever changing threads; what is longer moves to the compute threads.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -84,17 +84,13 @@ async fn supervised(
     let host =
         Arc::new(Mutex::new(Host::new(invocation.observer.clone(), invocation.task.clone())));
     let outcome = {
-        let mut run = pin!(execute(&inner, &program, invocation, meter.clone(), host.clone()));
-        let mut stopped = None;
-        let first = poll_fn(|context| {
-            if let Poll::Ready(outcome) = run.as_mut().poll(context) {
-                return Poll::Ready(outcome);
-            }
-            // Most runs never come here, and need no timer.
-            let stopped = stopped.get_or_insert_with(|| Box::pin(stopped_while_waiting(&meter)));
-            stopped.as_mut().poll(context).map(|stop| Ok(stop.outcome(meter.limits())))
-        });
-        first.await?
+        // Pinned here: it is large, and would be moved to where all are that are waited for.
+        let run = pin!(execute(&inner, &program, invocation, meter.clone(), host.clone()));
+        tokio::select! {
+            biased;
+            outcome = run => outcome?,
+            stop = stopped_while_waiting(&meter) => stop.outcome(meter.limits()),
+        }
     };
     let mut host = host.lock();
     host.flush();
@@ -102,7 +98,7 @@ async fn supervised(
     Ok(Report { outcome, usage, output_truncated: host.output_truncated })
 }
 
-/// Why a run has to stop, whatever it waits for.
+/// Why a run has to stop, whatever it waits for. Most runs never wait, and need no timer.
 async fn stopped_while_waiting(meter: &Meter) -> Stop {
     tokio::select! {
         biased;

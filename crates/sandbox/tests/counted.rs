@@ -483,9 +483,10 @@ fn every_memory_can_be_found() {
         r#"(module (memory 1) (memory $own 1) (memory 1)
              (export "f" (func 0)) (export "own" (memory $own)) (func))"#,
     );
-    assert_eq!(some, ["f", "own", "runabout:memory/0", "runabout:memory/2"]);
-    // A name can be given once. Whoever takes ours has a memory that is not found.
-    let taken = exports(r#"(module (memory 1) (export "runabout:memory/0" (func 0)) (func))"#);
-    assert_eq!(taken, ["runabout:memory/0"]);
+    let all = ["f", "own", "runabout:memory/0", "runabout:memory/1", "runabout:memory/2"];
+    assert_eq!(some, all);
     assert_eq!(exports(r#"(module (func (export "f")))"#), ["f"]);
+    let taken =
+        counted(&bytes(r#"(module (memory 1) (export "runabout:memory/7" (func 0)) (func))"#));
+    assert!(matches!(taken, Err(counted::Error::UserError(Refusal::TakesName))));
 }

@@ -4,6 +4,7 @@
 mod common;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use common::program;
 use runabout_protocol::{Arguments, Json, LimitKind, Limits, Outcome};
@@ -66,18 +67,31 @@ async fn however_a_long_run_ends_its_memory_is_given_back() {
     let command = format!(
         r#"(module (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
             (memory {exported} {PAGES}) {FILL}
-            (func (export "_start") (call $fill (i32.const 50)) (call $exit (i32.const 3))))"#
+            (func (export "_start") (call $fill (i32.const 10)) (call $exit (i32.const 3))))"#
+    );
+    // It waits for a clock, longer than it may.
+    let waits = format!(
+        r#"(module (import "wasi_snapshot_preview1" "poll_oneoff"
+                (func $poll (param i32 i32 i32 i32) (result i32)))
+            (memory {exported} {PAGES}) {FILL}
+            (func (export "_start")
+                (call $fill (i32.const 10))
+                (memory.fill (i32.const 0) (i32.const 0) (i32.const 256))
+                (i32.store (i32.const 16) (i32.const 1))
+                (i64.store (i32.const 24) (i64.const 1000000000000))
+                (drop (call $poll (i32.const 0) (i32.const 64) (i32.const 1) (i32.const 128)))))"#
     );
     let returned = |outcome: &Outcome| matches!(outcome, Outcome::Returned(_));
     let threw = |outcome: &Outcome| matches!(outcome, Outcome::Threw(_));
     let timed_out =
         |outcome: &Outcome| matches!(outcome, Outcome::TimedOut { limit: LimitKind::Wall, .. });
-    let cases: [Case<'_>; 5] = [
-        (function(exported, ""), "[50]", &returned),
-        (function("", ""), "[50]", &returned),
-        (function("", "unreachable"), "[50]", &threw),
+    let cases: [Case<'_>; 6] = [
+        (function(exported, ""), "[10]", &returned),
+        (function("", ""), "[10]", &returned),
+        (function("", "unreachable"), "[10]", &threw),
         (function(exported, ""), "[0]", &timed_out),
         (command, "[]", &threw),
+        (waits.clone(), "[]", &timed_out),
     ];
     for (source, args, expected) in cases {
         let program = program(&sandbox, &source, SourceLanguage::Wasm).await;
@@ -86,5 +100,29 @@ async fn however_a_long_run_ends_its_memory_is_given_back() {
         let resident = resident_kib();
         assert!(!resident.is_empty(), "{source}: no memory is seen");
         assert!(resident.iter().all(|kib| *kib <= KEPT_KIB), "{source}: {resident:?}");
+    }
+
+    // Its caller goes once it has written to all of it.
+    let program = program(&sandbox, &waits, SourceLanguage::Wasm).await;
+    let until = Instant::now() + Duration::from_secs(20);
+    let is_kept = |kib: &u64| *kib > KEPT_KIB;
+    tokio::select! {
+        report = sandbox.run(&program, invocation("[]")) => {
+            panic!("it has ended: {:?}", report.map(|report| report.outcome));
+        }
+        () = seen(|resident| resident.contains(&(PAGES * 64)), until) => {}
+    }
+    seen(|resident| !resident.iter().any(is_kept), until).await;
+}
+
+/// Waits until that is seen of the memories.
+async fn seen(is_so: impl Fn(&[u64]) -> bool, until: Instant) {
+    loop {
+        let resident = resident_kib();
+        if is_so(&resident) {
+            return;
+        }
+        assert!(Instant::now() < until, "{resident:?}");
+        tokio::task::yield_now().await;
     }
 }

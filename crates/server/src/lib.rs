@@ -38,6 +38,7 @@ mod suggest;
 mod taking;
 mod threads;
 mod tls;
+mod upkeep;
 mod upstream;
 mod wanted;
 mod workers;
@@ -85,18 +86,6 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// How long a node that stops tries to put back what runs: a little more than a run has to end after
 /// it was told to. Only a disk that does not answer takes longer.
 const STOP_TIME_MAX: Duration = Duration::from_secs(10);
-
-/// A node that nobody has asked to run anything for that long forgets the code it has in memory.
-const FORGET_AFTER: Duration = Duration::from_secs(60);
-
-/// How much a node at rest may grow before it looks for memory that it can give back.
-const GROWTH_AT_REST_BYTES: u64 = 4 << 20;
-
-/// It looks once more after it has given so much back.
-const GAIN_BYTES_MIN: u64 = 1 << 20;
-
-/// How much it may grow while it works.
-const GROWTH_AT_WORK_BYTES: u64 = 128 << 20;
 
 /// The most characters in a node's name.
 const NAME_CHARS_MAX: usize = 128;
@@ -329,7 +318,7 @@ async fn start(settings: Settings, listen: SocketAddr) -> Result<Started, Error>
     );
     let schedules_task = schedules::start(app.clone(), inbox).await?;
     let front = Front::new(guards, routes::router(app.clone()));
-    let upkeep = tokio::spawn(upkeep(app.clone()));
+    let upkeep = tokio::spawn(upkeep::go_on(app.clone()));
     let mut upstream_tasks = Vec::new();
     if let (Some(upstream), Some(link)) = (app.upstream.clone(), link) {
         upstream_tasks.push(tokio::spawn(keep_probing(Arc::clone(&upstream))));
@@ -372,57 +361,4 @@ fn name_header(name: &str) -> Result<HeaderValue, Error> {
 fn cores() -> u32 {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     u32::try_from(cores).unwrap_or(u32::MAX)
-}
-
-async fn upkeep(app: App) {
-    let mut ticks = tokio::time::interval(metrics::UPKEEP_EVERY);
-    let (mut held, mut forgotten) = (Held::default(), Instant::now());
-    loop {
-        ticks.tick().await;
-        app.metrics.upkeep();
-        let (calls, _) = app.gate.load();
-        if forgotten.elapsed() >= FORGET_AFTER {
-            held.may_shrink |= app.sandbox.forget_idle_programs();
-            forgotten = Instant::now();
-        }
-        held.give_back(&app.store, calls == 0 && app.engine.counts().running == 0).await;
-    }
-}
-
-/// What the process held when memory was last given back, in bytes.
-#[derive(Default)]
-struct Held {
-    /// At rest.
-    at_rest: u64,
-    /// At any time.
-    at_last: u64,
-    /// There is more to give back without having grown: the last time was of use, or something was
-    /// forgotten since.
-    may_shrink: bool,
-}
-
-impl Held {
-    /// Gives memory back that the allocator has kept, if the process has grown: by little at rest,
-    /// when it disturbs nobody, by much while it works.
-    async fn give_back(&mut self, store: &Store, is_at_rest: bool) {
-        let Some(bytes) = metrics::resident_bytes() else { return };
-        let (before, growth) = if is_at_rest {
-            (self.at_rest, GROWTH_AT_REST_BYTES)
-        } else {
-            (self.at_last, GROWTH_AT_WORK_BYTES)
-        };
-        if bytes < before.saturating_add(growth) && !(is_at_rest && self.may_shrink) {
-            return;
-        }
-        if is_at_rest && let Err(error) = store.release_memory().await {
-            tracing::debug!(%error, "the store keeps its memory");
-        }
-        // An error says that the node stops.
-        drop(spawn_blocking(runabout_sandbox::give_back_freed_memory).await);
-        self.at_last = metrics::resident_bytes().unwrap_or(bytes);
-        if is_at_rest {
-            self.at_rest = self.at_last;
-            self.may_shrink = bytes >= self.at_last.saturating_add(GAIN_BYTES_MIN);
-        }
-    }
 }

@@ -75,7 +75,7 @@ impl Drop for Inner {
     /// Waits for the last writes, so that the directory is free for the next when this returns.
     fn drop(&mut self) {
         // So that the writer's is the last, which tidies the files up.
-        self.readers.close_idle();
+        drop(self.readers.take_idle());
         drop(self.writer.take());
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
@@ -141,7 +141,9 @@ impl Store {
     /// # Errors
     /// The database cannot be used.
     pub async fn release_memory(&self) -> Result<(), Error> {
-        self.inner.readers.close_idle();
+        let idle = self.inner.readers.take_idle();
+        // An error says that the process stops.
+        drop(tokio::task::spawn_blocking(move || drop(idle)).await);
         self.write(schema::release_memory).await
     }
 

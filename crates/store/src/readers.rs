@@ -47,9 +47,9 @@ impl Readers {
         .map_err(|_| gone())?
     }
 
-    /// Closes the idle connections, and frees what they keep in memory.
-    pub(crate) fn close_idle(&self) {
-        self.idle.lock().clear();
+    /// The connections that nobody uses. Whoever drops them closes them, and frees what they keep in memory.
+    pub(crate) fn take_idle(&self) -> Vec<Connection> {
+        std::mem::take(&mut *self.idle.lock())
     }
 
     fn with_connection<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {

@@ -25,6 +25,9 @@ const REST_WITHIN: Duration = Duration::from_secs(30);
 /// How long until it has given back what it can: longer than code stays that nobody asks for.
 const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(150);
 
+/// How often the node's memory is looked at meanwhile, from outside.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
 /// One sending of a guest.
 #[derive(Debug)]
 pub struct Visit {
@@ -101,15 +104,17 @@ pub async fn memory_returned(node: &Node) -> u64 {
 }
 
 /// The node's resident memory once it is no more than this: what was freed is given back to the
-/// system some seconds later.
+/// system some seconds later, if nobody asks anything of the node meanwhile.
 pub async fn memory_given_back(node: &Node, bytes_max: u64) -> u64 {
     let is_over = Instant::now() + GIVEN_BACK_WITHIN;
+    memory_returned(node).await;
     loop {
-        let bytes = memory_returned(node).await;
+        let bytes = node.resident_bytes();
         if bytes <= bytes_max {
             return bytes;
         }
         assert!(Instant::now() < is_over, "{bytes} bytes stay resident");
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 

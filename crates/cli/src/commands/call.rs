@@ -128,8 +128,9 @@ impl Call {
 
     /// What a WASI command returned is what it wrote to stdout: it is shown once, and as text.
     fn tell(&self, answer: &Answer, body: &[u8], is_command: bool) -> anyhow::Result<Exit> {
-        if answer.logs_are_cut {
-            output::note("(what it wrote before this was not kept; a task keeps a megabyte)");
+        // A command's output is its result, and shown whole.
+        if answer.logs_are_cut && !is_command {
+            output::note("(earlier lines are left out; a task keeps a mebibyte of them)");
         }
         let shown = answer.logs.iter().filter(|line| !is_command || line.stream == Stream::Stderr);
         shown.for_each(|line| output::note(&line.text));
