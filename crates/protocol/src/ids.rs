@@ -64,6 +64,8 @@ impl fmt::Display for Attempt {
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(type = "string"))]
 pub struct Digest(pub [u8; 32]);
 
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
 /// The text is not `sha256:` and 64 lower-case hex digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidDigest;
@@ -79,7 +81,11 @@ impl std::error::Error for InvalidDigest {}
 impl Digest {
     /// The 64 hex digits alone, as they stand in file names.
     pub fn hex(&self) -> String {
-        hex::encode(self.0)
+        let mut hex = String::with_capacity(2 * self.0.len());
+        for byte in self.0 {
+            hex.extend([byte >> 4, byte & 15].map(|digit| char::from(DIGITS[usize::from(digit)])));
+        }
+        hex
     }
 }
 
@@ -100,13 +106,23 @@ impl FromStr for Digest {
     type Err = InvalidDigest;
 
     fn from_str(text: &str) -> Result<Self, InvalidDigest> {
-        let hex = text.strip_prefix("sha256:").ok_or(InvalidDigest)?;
-        if hex.bytes().any(|digit| digit.is_ascii_uppercase()) {
+        let hex = text.strip_prefix("sha256:").ok_or(InvalidDigest)?.as_bytes();
+        if hex.len() != 64 {
             return Err(InvalidDigest);
         }
         let mut bytes = [0; 32];
-        hex::decode_to_slice(hex, &mut bytes).map_err(|_| InvalidDigest)?;
+        for (byte, pair) in bytes.iter_mut().zip(hex.chunks_exact(2)) {
+            *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
+        }
         Ok(Self(bytes))
+    }
+}
+
+fn nibble(digit: u8) -> Result<u8, InvalidDigest> {
+    match digit {
+        b'0'..=b'9' => Ok(digit - b'0'),
+        b'a'..=b'f' => Ok(digit - b'a' + 10),
+        _ => Err(InvalidDigest),
     }
 }
 
@@ -148,6 +164,7 @@ mod tests {
     fn a_digest_survives_its_text() {
         let digest = Digest([0xab; 32]);
         assert_eq!(digest.to_string().parse(), Ok(digest));
+        assert_eq!(Digest([0x0f; 32]).hex(), "0f".repeat(32));
     }
 
     #[test]
