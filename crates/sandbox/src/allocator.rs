@@ -1,10 +1,20 @@
-//! Memory that the process has freed and its allocator still holds.
+//! Memory that the process has freed and its allocator still holds, if that is mimalloc: in a binary with
+//! another one nothing comes of what is asked here.
 
-/// Gives it back to the system, as far as the allocator can, if it is mimalloc: in a binary with another one
-/// nothing comes of it. Takes some milliseconds, and longer the
+/// Gives it back to the system, as far as the allocator can. Takes some milliseconds, and longer the
 /// more there is; not for a thread that others wait for.
 #[expect(unsafe_code, reason = "the allocator has no safe name for it")]
 pub fn give_back_freed_memory() {
     // SAFETY: it takes the allocator's own locks, and touches only memory that nobody holds.
     unsafe { libmimalloc_sys::mi_collect(true) };
+}
+
+/// Has the allocator give back at once what is free in pieces of 64 KiB, which it would keep for a second: by
+/// then much of it is in use for something else, and stays for good with all that was ever written to it.
+#[expect(unsafe_code, reason = "the allocator has no safe name for it")]
+pub fn give_back_at_once() {
+    /// `mi_option_purge_delay` in mimalloc.h, in milliseconds.
+    const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
+    // SAFETY: it sets a number that the allocator reads anew each time.
+    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, 0) };
 }
