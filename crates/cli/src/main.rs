@@ -65,7 +65,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    runabout_sandbox::give_back_at_once();
+    runabout_sandbox::give_back_soon();
     let exit = match parse() {
         Ok(cli) => dispatch(cli.command).unwrap_or_else(|error| Failure::report(&error)),
         Err(error) => {

@@ -9,12 +9,14 @@ pub fn give_back_freed_memory() {
     unsafe { libmimalloc_sys::mi_collect(true) };
 }
 
-/// Has the allocator give back at once what is free in pieces of 64 KiB, which it would keep for a second: by
+/// Has the allocator give back soon what is free in pieces of 64 KiB, which it would keep for a second: by
 /// then much of it is in use for something else, and stays for good with all that was ever written to it.
+/// `MIMALLOC_PURGE_DELAY` in the environment goes before this.
 #[expect(unsafe_code, reason = "the allocator has no safe name for it")]
-pub fn give_back_at_once() {
-    /// `mi_option_purge_delay` in mimalloc.h, in milliseconds.
+pub fn give_back_soon() {
+    /// `mi_option_purge_delay` in mimalloc.h.
     const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
+    const MILLISECONDS: std::ffi::c_long = 10;
     // SAFETY: it sets a number that the allocator reads anew each time.
-    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, 0) };
+    unsafe { libmimalloc_sys::mi_option_set_default(PURGE_DELAY, MILLISECONDS) };
 }

@@ -30,7 +30,7 @@ use runabout_protocol::{Digest, Form, Language, Limits};
 use tokio::sync::Semaphore;
 
 pub use accept::{Accepted, Rejection, SourceLanguage, accept, digest};
-pub use allocator::{give_back_at_once, give_back_freed_memory};
+pub use allocator::{give_back_freed_memory, give_back_soon};
 pub use guest::result_too_large;
 pub use host::{CHECKPOINT_BYTES_MAX, MESSAGE_BYTES_MAX, OUTPUT_BYTES_MAX, RESULT_BYTES_MAX};
 pub use invocation::{Invocation, Observer, Report, Silent, TaskContext};
