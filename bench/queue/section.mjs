@@ -33,9 +33,9 @@ Redis through BullMQ's own client and to Runabout through undici:
 - *One at a time*: ${sizes.adders} adders, each with a connection of its own, and each waiting for its
   acknowledgement before its next task, for ${sizes.seconds} s after one second of warming up; nobody works tasks off
   meanwhile. Only acknowledged tasks count, and as many must be queued afterwards.
-  undici needs more of a core for a request than BullMQ's client does for a job, so this row measures
-  the client as much as the server; the next row has \`wrk -t1 -c${sizes.adders}\` send the same requests to
-  Runabout, and BullMQ's figures again, which are in part its client's as well. Adders that are all in one
+  Either client is busy with it for most of a core, so this row measures them as much as the servers; the
+  next row has \`wrk -t1 -c${sizes.adders}\` send the same requests to Runabout, beside BullMQ's figures, which stay those
+  of its client in Node.js. Adders that are all in one
   process can share one connection of BullMQ's, on which their jobs go out together: the third row has that.
 - *Batches of 1,000*: \`POST /v1/tasks/batch\` beside \`addBulk\`, two under way at once, for ${sizes.seconds} s.
 - *No-op*: ${whole(sizes.drain_tasks)} tasks handed in by such batches to a node with ${SLOTS} slots, or to one BullMQ worker, a

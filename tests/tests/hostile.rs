@@ -10,8 +10,7 @@ use runabout_tests::hostile::{
 use serde_json::json;
 
 /// How much more memory the node may hold after two walks than before. What is kept of compiled
-/// and read code is forgotten meanwhile; what the allocator cannot give back and memories of the pool are
-/// half of it.
+/// and read code is forgotten meanwhile.
 const GROWTH_BYTES_MAX: u64 = 110 << 20;
 
 #[tokio::test]

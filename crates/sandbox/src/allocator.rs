@@ -9,14 +9,30 @@ pub fn give_back_freed_memory() {
     unsafe { libmimalloc_sys::mi_collect(true) };
 }
 
+/// `mi_option_purge_delay` in mimalloc.h.
+const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
+
 /// Has the allocator give back soon what is free in pieces of 64 KiB, which it would keep for a second: by
 /// then much of it is in use for something else, and stays for good with all that was ever written to it.
 /// `MIMALLOC_PURGE_DELAY` in the environment goes before this.
 #[expect(unsafe_code, reason = "the allocator has no safe name for it")]
 pub fn give_back_soon() {
-    /// `mi_option_purge_delay` in mimalloc.h.
-    const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
     const MILLISECONDS: std::ffi::c_long = 10;
     // SAFETY: it sets a number that the allocator reads anew each time.
     unsafe { libmimalloc_sys::mi_option_set_default(PURGE_DELAY, MILLISECONDS) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(unsafe_code, reason = "the allocator has no safe name for it")]
+    fn the_number_is_that_of_the_delay() {
+        // SAFETY: it reads a number.
+        let delay = || unsafe { libmimalloc_sys::mi_option_get(PURGE_DELAY) };
+        assert_eq!(delay(), 1000, "what this version of the allocator begins with");
+        give_back_soon();
+        assert_eq!(delay(), 10);
+    }
 }

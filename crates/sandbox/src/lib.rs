@@ -192,8 +192,8 @@ impl Sandbox {
         self.inner.compiler.forget_idle_programs()
     }
 
-    /// Runs a program once, in a sandbox in which no run before has left a trace. Dropping the future stops the run at the next
-    /// tick; `invocation.cancel` stops it with the outcome `cancelled`.
+    /// Runs a program once, in a sandbox in which no run before has left a trace. Dropping the future
+    /// stops the run at the next tick; `invocation.cancel` stops it with the outcome `cancelled`.
     ///
     /// # Errors
     /// [`Error::BadCall`], or [`Error::Engine`] if no instance could be made.

@@ -2,6 +2,8 @@
 #![cfg(target_os = "linux")]
 
 mod common;
+#[path = "common/resident.rs"]
+mod resident;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -40,17 +42,7 @@ fn invocation(args: &str) -> Invocation {
 
 /// How much of each memory of that size is resident, in KiB.
 fn resident_kib() -> Vec<u64> {
-    let maps = std::fs::read_to_string("/proc/self/smaps").expect("is there");
-    let number = |line: &str| line.split_whitespace().nth(1)?.parse::<u64>().ok();
-    let (mut is_memory, mut resident) = (false, Vec::new());
-    for line in maps.lines() {
-        if line.starts_with("Size:") {
-            is_memory = number(line) == Some(PAGES * 64);
-        } else if line.starts_with("Rss:") && is_memory {
-            resident.push(number(line).expect("is a number"));
-        }
-    }
-    resident
+    resident::resident_kib(PAGES * 64)
 }
 
 #[tokio::test]

@@ -2,6 +2,8 @@
 #![cfg(target_os = "linux")]
 
 mod common;
+#[path = "common/resident.rs"]
+mod resident;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -56,17 +58,7 @@ fn invocation(args: &str, ear: UnboundedSender<()>) -> Invocation {
 
 /// How much of each stack is resident, in KiB: mappings of the size of one.
 fn resident_kib() -> Vec<u64> {
-    let maps = std::fs::read_to_string("/proc/self/smaps").expect("is there");
-    let number = |line: &str| line.split_whitespace().nth(1)?.parse::<u64>().ok();
-    let (mut is_stack, mut resident) = (false, Vec::new());
-    for line in maps.lines() {
-        if line.starts_with("Size:") {
-            is_stack = number(line) == Some(9 << 10);
-        } else if line.starts_with("Rss:") && is_stack {
-            resident.push(number(line).expect("is a number"));
-        }
-    }
-    resident
+    resident::resident_kib(9 << 10)
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use runabout_store::Store;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use crate::app::App;
 use crate::metrics;
@@ -13,7 +14,7 @@ use crate::metrics;
 /// A node that nobody has asked to run anything for that long forgets the code it has in memory.
 const FORGET_AFTER: Duration = Duration::from_secs(60);
 
-/// A node is at rest if it has used less than this share of a core since it looked last.
+/// A node is at rest if it has used less than one part in so many of a core's time since it looked last.
 const REST_SHARE: u32 = 50;
 
 /// How much a node at rest may grow before it looks for memory that it can give back.
@@ -88,8 +89,10 @@ impl Held {
         if bytes < before.saturating_add(growth) && !(is_at_rest && self.may_shrink) {
             return;
         }
-        if is_at_rest && let Err(error) = store.release_memory().await {
-            tracing::debug!(%error, "the store keeps its memory");
+        // A disk that does not answer holds up no more than this once.
+        if is_at_rest && timeout(metrics::UPKEEP_EVERY, store.release_memory()).await != Ok(Ok(()))
+        {
+            tracing::debug!("the store keeps its memory");
         }
         // An error says that the node stops.
         drop(spawn_blocking(runabout_sandbox::give_back_freed_memory).await);
