@@ -216,6 +216,11 @@ impl Meter {
         true
     }
 
+    /// The run's memory is there no more, and counts no more.
+    pub fn give_memory_back(&self) {
+        self.node.give_back(self.memory_bytes.swap(0, Relaxed));
+    }
+
     /// The memory that is counted at this moment.
     pub fn memory_bytes(&self) -> u64 {
         self.memory_bytes.load(Relaxed)
@@ -252,7 +257,7 @@ impl Meter {
 
 impl Drop for Meter {
     fn drop(&mut self) {
-        self.node.give_back(self.memory_bytes.load(Relaxed));
+        self.give_memory_back();
     }
 }
 

@@ -88,10 +88,13 @@ async fn supervised(
         let run = pin!(execute(&inner, &program, invocation, meter.clone(), host.clone()));
         tokio::select! {
             biased;
-            outcome = run => outcome?,
-            stop = stopped_while_waiting(&meter) => stop.outcome(meter.limits()),
+            outcome = run => outcome,
+            stop = stopped_while_waiting(&meter) => Ok(stop.outcome(meter.limits())),
         }
     };
+    // The instance is gone. Others may still hold the meter when the caller hears of the outcome.
+    meter.give_memory_back();
+    let outcome = outcome?;
     let mut host = host.lock();
     host.flush();
     let usage = meter.usage();

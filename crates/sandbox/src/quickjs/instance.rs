@@ -373,6 +373,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_has_ended_counts_no_more_for_anybody() {
+        let sandbox = start();
+        // It ends on a compute thread, which goes on a little when the outcome is there.
+        let source = "export default () => new Promise((done) => setTimeout(done, 1))";
+        for _ in 0..200 {
+            run(&sandbox, source, 64 << 20).await;
+            assert_eq!(sandbox.memory_used_bytes(), 0);
+        }
+    }
+
+    #[tokio::test]
     async fn no_more_wait_than_are_wanted() {
         let sandbox = start();
         let mut runs = JoinSet::new();
