@@ -36,6 +36,8 @@ pub const LOOK: &str = "look";
 /// are higher by so many.
 pub const HOST_FUNCTIONS: u32 = 2;
 
+/// Exports whose names begin with it are the sandbox's own.
+const OWN_PREFIX: &str = "runabout:";
 /// Each memory is exported under this and its number, whatever else it is exported as: whoever ends a run
 /// finds them all, and each once.
 pub const MEMORY_PREFIX: &str = "runabout:memory/";
@@ -76,7 +78,7 @@ pub enum Refusal {
     TooManyCatches,
     /// It calls what is for counting alone.
     NamesHost,
-    /// It exports what begins with [`MEMORY_PREFIX`].
+    /// It exports what begins with [`OWN_PREFIX`].
     TakesName,
 }
 
@@ -86,7 +88,7 @@ impl fmt::Display for Refusal {
             Self::TooMany => "the module has too many loops, functions and calls",
             Self::TooManyCatches => "the module waits for too many exceptions at one place",
             Self::NamesHost => "the module imports what only the sandbox may",
-            Self::TakesName => "no export's name may begin with runabout:memory/",
+            Self::TakesName => "no export's name may begin with runabout:",
         })
     }
 }
@@ -205,7 +207,7 @@ impl Counting {
                 Payload::ExportSection(exports) => {
                     for export in exports {
                         let export = export?;
-                        if export.name.starts_with(MEMORY_PREFIX) {
+                        if export.name.starts_with(OWN_PREFIX) {
                             return Err(Error::UserError(Refusal::TakesName));
                         }
                         if matches!(export.kind, ExternalKind::Func | ExternalKind::FuncExact) {

@@ -6,7 +6,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use runabout_protocol::{ErrorReport, Outcome};
+use runabout_protocol::{ErrorReport, Limits, Outcome};
+use tokio_util::sync::CancellationToken;
 use wasmtime::{
     Caller, Engine, Error, Linker, PoolConcurrencyLimitError, Store, Trap, WasmBacktrace,
 };
@@ -17,7 +18,8 @@ use crate::counted::{HOST_FUNCTIONS, HOST_MODULE, LOOK, TAKE_TICK};
 use crate::engine::TICK;
 use crate::executor::Executor;
 use crate::host::Host;
-use crate::meter::{Limiter, Meter, Stop};
+use crate::invocation::Silent;
+use crate::meter::{Limiter, Meter, NodeMemory, Stop};
 use crate::quickjs::JsState;
 
 /// The most that a guest may hand to WASI in one call. The guest is not looked at meanwhile, so that
@@ -70,6 +72,27 @@ impl Guest {
             Some(stop) => Err(stop),
             None => Ok(self.has_stayed() || self.executor.has_waiting()),
         }
+    }
+}
+
+/// Whom an instance belongs to that waits for a run, or is only looked at.
+pub struct Nobody {
+    meter: Arc<Meter>,
+    host: Arc<Mutex<Host>>,
+}
+
+impl Nobody {
+    pub fn new() -> Self {
+        let memory = Arc::new(NodeMemory::new(u64::MAX));
+        let limits = Limits { memory_bytes: u64::MAX, ..Limits::default() };
+        Self {
+            meter: Arc::new(Meter::new(limits, CancellationToken::new(), memory)),
+            host: Arc::new(Mutex::new(Host::new(Arc::new(Silent), None))),
+        }
+    }
+
+    pub fn guest(&self, executor: Arc<Executor>) -> Guest {
+        Guest::new(self.meter.clone(), self.host.clone(), executor)
     }
 }
 

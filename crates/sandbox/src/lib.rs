@@ -10,15 +10,19 @@ mod engine_settings;
 mod executor;
 mod guest;
 mod host;
+mod idle;
 mod imports;
+mod instances;
 mod interruptible;
 mod invocation;
 mod meter;
 mod pages;
 mod program;
 mod quickjs;
+mod rewind;
 mod run;
 mod stack;
+mod state;
 mod wasi;
 mod wasm;
 
@@ -38,9 +42,11 @@ pub use program::Program;
 
 use engine::Ticker;
 use executor::Executor;
+use instances::Instances;
 use meter::NodeMemory;
 use program::Compiler;
 use quickjs::QuickJs;
+use rewind::PageMap;
 
 /// What a sandbox may use.
 #[derive(Clone, Debug)]
@@ -121,8 +127,8 @@ pub struct Sandbox {
 }
 
 struct Inner {
-    engine: wasmtime::Engine,
     quickjs: QuickJs,
+    instances: Instances,
     compiler: Compiler,
     executor: Arc<Executor>,
     ticker: Ticker,
@@ -139,20 +145,21 @@ impl Sandbox {
     /// The machine refuses the memory or the threads.
     pub fn new(config: Config) -> Result<Self, Error> {
         let runs = config.concurrent_runs_max.max(1);
-        let instances = runs + quickjs::IDLE_MAX as u32;
+        let instances = runs + (quickjs::IDLE_MAX + instances::IDLE_MAX) as u32;
         let engine = engine::new_engine(instances).map_err(Error::engine)?;
         let threads = |error: std::io::Error| Error::Engine(format!("no threads: {error}"));
         let runtime = tokio::runtime::Handle::current();
         let executor = Arc::new(Executor::start(config.threads, &runtime).map_err(threads)?);
+        let system = PageMap::open().map(Arc::new);
         let inner = Inner {
-            quickjs: QuickJs::load(&engine).map_err(Error::engine)?,
+            quickjs: QuickJs::load(&engine, system.clone()).map_err(Error::engine)?,
+            instances: Instances::new(system),
             compiler: Compiler::new(&engine, config.cache_dir)?,
             ticker: Ticker::start(executor.watch()).map_err(threads)?,
             executor,
             memory: Arc::new(NodeMemory::new(config.memory_total_bytes)),
             permits: Arc::new(Semaphore::new(runs as usize)),
             maximum: config.maximum,
-            engine,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -186,10 +193,19 @@ impl Sandbox {
         self.inner.compiler.prepared(digest)
     }
 
-    /// Forgets the programs that are in memory, if none was asked for since this was last called. What
-    /// is asked for later is loaded from disk, or read again. Whether there were any to forget.
+    /// Forgets the programs that are in memory and the instances that wait for a run, if no program was
+    /// asked for since this was last called. What is asked for later is loaded from disk, or read again.
+    /// Whether there were any to forget.
     pub fn forget_idle_programs(&self) -> bool {
-        self.inner.compiler.forget_idle_programs()
+        if self.inner.compiler.was_asked() {
+            return false;
+        }
+        let forgotten = [
+            self.inner.compiler.forget_programs(),
+            self.inner.instances.forget(),
+            self.inner.quickjs.forget_instances(),
+        ];
+        forgotten.contains(&true)
     }
 
     /// Runs a program once, in a sandbox in which no run before has left a trace. Dropping the future

@@ -1,14 +1,15 @@
 //! What is said to the system about the pages of guests' memories.
 
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::mm::{Advice, madvise};
-use wasmtime::{Extern, Instance, Module, ModuleExport, Store};
+use wasmtime::{Extern, Instance, Module, ModuleExport};
 
 use crate::counted::MEMORY_PREFIX;
-use crate::guest::Guest;
+use crate::stack::Running;
 
 /// Beside a run that took so long, having its pages brought in again takes next to nothing.
 pub const LONG: Duration = Duration::from_millis(5);
@@ -16,30 +17,31 @@ pub const LONG: Duration = Duration::from_millis(5);
 /// A guest's instance. When it is dropped, however the run has ended, what the run has written to goes
 /// back to the system, unless it was so short that whoever comes next does better with the pages that it
 /// leaves to the engine's pool.
-pub struct Instantiated<'a> {
-    pub store: &'a mut Store<Guest>,
+pub struct Instantiated {
+    pub running: Running,
     pub instance: Instance,
     /// Where its memories are.
-    pub memories: &'a [ModuleExport],
+    pub memories: Arc<[ModuleExport]>,
 }
 
-impl Drop for Instantiated<'_> {
+impl Drop for Instantiated {
     fn drop(&mut self) {
-        let is_long = self.store.data().meter.started().elapsed() >= LONG;
+        let store = &mut *self.running;
+        let is_long = store.data().meter.started().elapsed() >= LONG;
         if !is_long || thread::panicking() {
             return;
         }
-        for place in self.memories {
-            let memory = self.instance.get_module_export(&mut *self.store, place);
+        for place in &*self.memories {
+            let memory = self.instance.get_module_export(&mut *store, place);
             if let Some(memory) = memory.and_then(Extern::into_memory) {
-                give_back(memory.data_mut(&mut *self.store));
+                give_back(memory.data_mut(&mut *store));
             }
         }
     }
 }
 
 /// Where the memories of a counted module are, each once.
-pub fn memories(module: &Module) -> Vec<ModuleExport> {
+pub fn memories(module: &Module) -> Arc<[ModuleExport]> {
     let names = module.exports().map(|export| export.name());
     let memories = names.filter(|name| name.starts_with(MEMORY_PREFIX));
     memories.filter_map(|name| module.get_export_index(name)).collect()

@@ -13,14 +13,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use runabout_protocol::{Arguments, Digest, Form, Language};
 use tokio::sync::Mutex;
-use wasmtime::{Engine, InstancePre, Linker, Module, ModuleExport, Store};
+use wasmtime::{Engine, InstancePre, Linker, Module, ModuleExport};
 
 use crate::accept::{Rejection, exports_of};
 use crate::counted::Refusal;
 use crate::engine_settings::compiled_code_settings;
-use crate::guest::Guest;
+use crate::guest::{Guest, new_store};
 use crate::pages::Instantiated;
 use crate::quickjs::Script;
+use crate::stack::Running;
+use crate::state::{self, State};
 use crate::wasi::{Input, decode_bytes};
 use crate::{Error, counted, imports, interruptible, pages, wasm};
 use cache::Programs;
@@ -30,7 +32,8 @@ const COMPILE_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// What a module is made into before it is compiled: code that was compiled from what another version
 /// made of it does not fit, whether or not anybody thought of saying so.
-const REWRITING: [&str; 2] = [include_str!("counted.rs"), include_str!("interruptible.rs")];
+const REWRITING: [&str; 3] =
+    [include_str!("counted.rs"), include_str!("interruptible.rs"), include_str!("state.rs")];
 
 /// Sources shorter than this are read in less time than changing threads takes.
 const SOURCE_READ_IN_PLACE_BYTES: usize = 16 << 10;
@@ -51,20 +54,25 @@ pub(crate) enum Kind {
 pub(crate) struct Linked {
     pub pre: InstancePre<Guest>,
     /// Where its instances have their memories.
-    pub memories: Vec<ModuleExport>,
+    pub memories: Arc<[ModuleExport]>,
+    /// `None` if its instances are for one run each.
+    pub state: Option<Arc<State>>,
 }
 
 impl Linked {
-    /// An instance of its own for a run.
+    pub fn new(pre: InstancePre<Guest>) -> Self {
+        let (memories, state) = (pages::memories(pre.module()), State::of(pre.module()));
+        Self { pre, memories, state: state.map(Arc::new) }
+    }
+
+    /// An instance that begins now.
     ///
     /// # Errors
     /// There is no room for one, in the guest's limit of memory or in the pool, or its start traps.
-    pub async fn instantiate<'a>(
-        &'a self,
-        store: &'a mut Store<Guest>,
-    ) -> wasmtime::Result<Instantiated<'a>> {
-        let instance = self.pre.instantiate_async(&mut *store).await?;
-        Ok(Instantiated { store, instance, memories: &self.memories })
+    pub async fn instantiate(&self, guest: Guest) -> wasmtime::Result<Instantiated> {
+        let mut running = Running::new(new_store(self.pre.module().engine(), guest));
+        let instance = self.pre.instantiate_async(&mut *running).await?;
+        Ok(Instantiated { running, instance, memories: self.memories.clone() })
     }
 }
 
@@ -172,9 +180,14 @@ impl Compiler {
         self.programs.get(digest)
     }
 
-    /// Forgets them, if none was asked for since this was last called. Whether there were any to forget.
-    pub fn forget_idle_programs(&self) -> bool {
-        !self.was_asked.swap(false, Relaxed) && self.programs.clear()
+    /// Whether any was asked for since this was last called.
+    pub fn was_asked(&self) -> bool {
+        self.was_asked.swap(false, Relaxed)
+    }
+
+    /// Forgets them; false if there are none.
+    pub fn forget_programs(&self) -> bool {
+        self.programs.clear()
     }
 
     /// Weighs a program anew that has come to hold more.
@@ -240,7 +253,7 @@ impl Compiler {
         let pre = self.linker.instantiate_pre(module).map_err(|error| {
             Rejection::new("unknown_import", format!("cannot be linked: {error:#}"))
         })?;
-        let linked = Linked { pre, memories: pages::memories(module) };
+        let linked = Linked::new(pre);
         Ok(match language {
             Language::Wasi => Kind::Wasi(linked),
             _ => Kind::Wasm {
@@ -325,6 +338,7 @@ fn compile(engine: &Engine, path: Option<&Path>, bytes: &[u8]) -> Result<Module,
         }
         error => invalid(wasmtime::Error::new(error)),
     })?;
+    let counted = state::exported(&counted).unwrap_or(counted);
     // An engine keeps what it has needed to compile the largest functions, and this one is gone with it.
     let compiler = compiled_code_settings().and_then(|settings| Engine::new(&settings));
     let compiler = compiler.map_err(Error::engine)?;

@@ -5,11 +5,11 @@ mod host_calls;
 mod instance;
 mod layout;
 mod reading;
-mod rewind;
 mod vm;
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -21,6 +21,7 @@ use wasmtime::{Engine, Module, Result, Store, Trap, format_err};
 use crate::guest::{Guest, failure, result_too_large};
 use crate::host::RESULT_BYTES_MAX;
 use crate::invocation::TaskContext;
+use crate::rewind::PageMap;
 use crate::wasi::{CoarseClock, decode_bytes};
 pub use instance::IDLE_MAX;
 use instance::Instances;
@@ -102,8 +103,13 @@ impl QuickJs {
     ///
     /// # Errors
     /// Neither works.
-    pub fn load(engine: &Engine) -> Result<Self> {
-        Ok(Self { instances: Instances::new(engine, &load_module(engine)?)? })
+    pub fn load(engine: &Engine, system: Option<Arc<PageMap>>) -> Result<Self> {
+        Ok(Self { instances: Instances::new(engine, &load_module(engine)?, system)? })
+    }
+
+    /// Lets the instances go that wait for a run; false if there are none.
+    pub fn forget_instances(&self) -> bool {
+        self.instances.forget()
     }
 
     /// Runs a script once, from the snapshot on.

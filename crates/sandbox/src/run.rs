@@ -12,12 +12,11 @@ use runabout_protocol::{LimitKind, Outcome};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::accept::user_stack;
-use crate::guest::{Guest, new_store};
+use crate::guest::Guest;
 use crate::host::Host;
 use crate::invocation::{Invocation, Report};
 use crate::meter::{Meter, Stop};
 use crate::program::{Kind, Program, js_export};
-use crate::stack::Running;
 use crate::{Error, Inner, quickjs, wasi, wasm};
 
 /// The most arguments that are read on the caller's thread. Nothing interrupts the reading, and other
@@ -134,18 +133,14 @@ async fn execute(
             if *imports_wasi {
                 guest.wasi = Some(Box::new(wasi::library_context(&guest.host)));
             }
-            Ok(wasm::call(&mut store(inner, guest), module, call).await)
+            Ok(wasm::call(&inner.instances, guest, module, call).await)
         }
         Kind::Wasi(module) => {
             let input = wasi::Input::read(&args, stdin.as_ref())?;
             // On the heap: it is large, and runs of other kinds would carry its room about.
-            Ok(Box::pin(wasi::run(&mut store(inner, guest), module, input)).await)
+            Ok(Box::pin(wasi::run(guest, module, input)).await)
         }
     }
-}
-
-fn store(inner: &Inner, guest: Guest) -> Running {
-    Running::new(new_store(&inner.engine, guest))
 }
 
 /// Stack traces speak of the source as the user wrote it.

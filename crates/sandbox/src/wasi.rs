@@ -10,7 +10,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use runabout_protocol::{Arguments, Encoding, Json, Outcome, Returned, Stream};
 use serde_json::value::RawValue;
-use wasmtime::{Store, format_err};
+use wasmtime::format_err;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult, pipe::MemoryInputPipe};
@@ -86,14 +86,14 @@ pub fn decode_bytes(args: &Arguments) -> Result<Vec<Bytes>, Error> {
 }
 
 /// Runs a command in a fresh instance.
-pub async fn run(store: &mut Store<Guest>, module: &Linked, input: Input) -> Outcome {
+pub async fn run(mut guest: Guest, module: &Linked, input: Input) -> Outcome {
+    let meter = guest.meter.clone();
     let stdout = Arc::new(Mutex::new(Captured::default()));
-    let context = command_context(input, &stdout, &store.data().host);
-    store.data_mut().wasi = Some(Box::new(context));
+    guest.wasi = Some(Box::new(command_context(input, &stdout, &guest.host)));
     let ran = async {
-        let Instantiated { store, instance, .. } = &mut module.instantiate(&mut *store).await?;
-        let start = instance.get_typed_func::<(), ()>(&mut **store, "_start")?;
-        start.call_async(&mut **store, ()).await
+        let Instantiated { running, instance, .. } = &mut module.instantiate(guest).await?;
+        let start = instance.get_typed_func::<(), ()>(&mut **running, "_start")?;
+        start.call_async(&mut **running, ()).await
     };
     let ended = ran.await;
     let captured = std::mem::take(&mut *stdout.lock());
@@ -103,7 +103,7 @@ pub async fn run(store: &mut Store<Guest>, module: &Linked, input: Input) -> Out
     match ended {
         Ok(()) => returned(captured.bytes),
         Err(error) if matches!(error.downcast_ref(), Some(I32Exit(0))) => returned(captured.bytes),
-        Err(error) => failure(&error, &store.data().meter),
+        Err(error) => failure(&error, &meter),
     }
 }
 

@@ -3,10 +3,11 @@
 use runabout_protocol::{Arguments, Json, Outcome, Returned};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use wasmtime::{Extern, ExternType, FuncType, Module, ModuleExport, Store, Val, ValType};
+use wasmtime::{Extern, ExternType, FuncType, Module, ModuleExport, Val, ValType};
 
 use crate::Error;
 use crate::guest::{Guest, failure};
+use crate::instances::Instances;
 use crate::pages::Instantiated;
 use crate::program::{Linked, listed};
 
@@ -149,27 +150,31 @@ fn float(value: &Value) -> Option<f64> {
     }
 }
 
-/// Calls an export in a fresh instance.
+/// Calls an export in an instance as its module has it.
 pub async fn call(
-    store: &mut Store<Guest>,
+    instances: &Instances,
+    guest: Guest,
     module: &Linked,
     (Function { name, place, ty }, params): (&Function, Vec<Val>),
 ) -> Outcome {
+    let meter = guest.meter.clone();
     let called = async {
-        let Instantiated { store, instance, .. } = &mut module.instantiate(&mut *store).await?;
+        let mut ready = instances.get(guest, module).await?;
+        let Instantiated { running, instance, .. } = ready.instance();
         let function = instance
-            .get_module_export(&mut **store, place)
+            .get_module_export(&mut **running, place)
             .and_then(Extern::into_func)
             .ok_or_else(|| wasmtime::format_err!("the export {name} has vanished"))?;
         let mut results = vec![Val::I32(0); ty.results().len()];
-        function.call_async(&mut **store, &params, &mut results).await?;
+        function.call_async(&mut **running, &params, &mut results).await?;
+        instances.take_back(ready, module).await;
         wasmtime::error::Ok(results)
     };
     match called.await {
         Ok(results) => {
             Outcome::Returned(Returned { value: write_results(&results), encoding: None })
         }
-        Err(error) => failure(&error, &store.data().meter),
+        Err(error) => failure(&error, &meter),
     }
 }
 

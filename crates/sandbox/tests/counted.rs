@@ -486,7 +486,8 @@ fn every_memory_can_be_found() {
     let all = ["f", "own", "runabout:memory/0", "runabout:memory/1", "runabout:memory/2"];
     assert_eq!(some, all);
     assert_eq!(exports(r#"(module (func (export "f")))"#), ["f"]);
-    let taken =
-        counted(&bytes(r#"(module (memory 1) (export "runabout:memory/7" (func 0)) (func))"#));
-    assert!(matches!(taken, Err(counted::Error::UserError(Refusal::TakesName))));
+    for name in ["runabout:memory/7", "runabout:global/0"] {
+        let taken = counted(&bytes(&format!(r#"(module (func (export "{name}")))"#)));
+        assert!(matches!(taken, Err(counted::Error::UserError(Refusal::TakesName))), "{name}");
+    }
 }

@@ -118,7 +118,7 @@ mod tests {
         let module = wasmtime::Module::new(&engine, b"\0asm\x01\0\0\0").expect("is a module");
         let linker = wasmtime::Linker::new(&engine);
         let pre = linker.instantiate_pre(&module).expect("imports nothing");
-        let kind = Kind::Wasi(Linked { pre, memories: Vec::new() });
+        let kind = Kind::Wasi(Linked::new(pre));
         Arc::new(Program { digest: Digest([255; 32]), kind })
     }
 

@@ -3,26 +3,26 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::thread::{self, ThreadId};
+use std::thread;
 
-use parking_lot::Mutex;
-use runabout_protocol::Limits;
-use tokio_util::sync::CancellationToken;
 use wasmtime::{
     Engine, Extern, Global, Instance, InstancePre, Memory, Module, Result, Store, Val, format_err,
 };
 
 use super::host_calls;
 use super::layout;
-use super::rewind::{Faults, OwnPages, PageMap};
 use super::vm::{Exports, JsState};
-use crate::executor::Executor;
-use crate::guest::{Guest, new_store};
-use crate::host::Host;
-use crate::invocation::Silent;
-use crate::meter::{Meter, NodeMemory};
+use crate::guest::{Guest, Nobody, new_store};
+use crate::idle::Idle;
 use crate::pages::{LONG, give_back};
+use crate::rewind::{Faults, OwnPages, PageMap};
 use crate::stack::Running;
+
+/// The heap as every run begins with it.
+pub static HEAP: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/quickjs_heap.bin"));
+
+/// The stack, which is zeros, and the heap above it.
+const SNAPSHOT_BYTES: usize = layout::HEAP as usize + HEAP.len();
 
 /// The most instances that wait for a run. Each holds some hundred kilobytes meanwhile.
 pub const IDLE_MAX: usize = 16;
@@ -42,30 +42,10 @@ pub struct Instances {
     pre: InstancePre<Guest>,
     exports: Arc<Exports>,
     /// `None` if the system does not tell what a run has written to: then none is used again.
-    system: Option<PageMap>,
-    /// All put back to the snapshot, the one that ran last at the end.
-    idle: Mutex<Vec<Ready>>,
+    system: Option<Arc<PageMap>>,
+    /// All put back to the snapshot.
+    idle: Idle<Ready>,
     nobody: Nobody,
-}
-
-/// Whom an instance belongs to that waits for a run.
-struct Nobody {
-    meter: Arc<Meter>,
-    host: Arc<Mutex<Host>>,
-}
-
-impl Nobody {
-    fn new() -> Self {
-        let memory = Arc::new(NodeMemory::new(0));
-        Self {
-            meter: Arc::new(Meter::new(Limits::default(), CancellationToken::new(), memory)),
-            host: Arc::new(Mutex::new(Host::new(Arc::new(Silent), None))),
-        }
-    }
-
-    fn guest(&self, executor: Arc<Executor>) -> Guest {
-        Guest::new(self.meter.clone(), self.host.clone(), executor)
-    }
 }
 
 /// An instance as every run begins with it, in a store of its own.
@@ -81,8 +61,6 @@ pub struct Ready {
     start: Option<Start>,
     /// The page faults that the thread of the run had had before.
     faults: Option<Faults>,
-    /// Where it was put back: the nearest caches of that processor have much of it.
-    thread: ThreadId,
     /// A run has been in it since it was made or put back.
     is_used: bool,
 }
@@ -115,12 +93,12 @@ impl DerefMut for Ready {
 impl Instances {
     /// # Errors
     /// The module is none of QuickJS.
-    pub fn new(engine: &Engine, module: &Module) -> Result<Self> {
+    pub fn new(engine: &Engine, module: &Module, system: Option<Arc<PageMap>>) -> Result<Self> {
         Ok(Self {
             pre: host_calls::linker(engine)?.instantiate_pre(module)?,
             exports: Arc::new(Exports::find(module)?),
-            system: PageMap::open(),
-            idle: Mutex::default(),
+            system,
+            idle: Idle::new(IDLE_MAX),
             nobody: Nobody::new(),
         })
     }
@@ -130,10 +108,10 @@ impl Instances {
     /// # Errors
     /// There is no room for one, in the guest's limit of memory or in the pool.
     pub async fn get(&self, guest: Guest, start: Option<Start>) -> Result<Ready> {
-        let idle = start.and_then(|start| self.take(start));
+        let idle = start.and_then(|start| self.idle.take(|ready| ready.start == Some(start)));
         let mut ready = match idle {
             Some(ready) if !guest.meter.take_memory(ready.counted_bytes) => {
-                self.keep(ready);
+                self.idle.keep(ready);
                 return Err(format_err!("out of memory"));
             }
             Some(mut ready) => {
@@ -144,22 +122,10 @@ impl Instances {
         };
         ready.is_used = true;
         // Not before: whoever waits for an instance may come back on another thread.
-        ready.faults = self.system.as_ref().map(PageMap::faults);
+        ready.faults = self.system.as_ref().map(|system| system.faults());
         let js = JsState::new(ready.instance, ready.memory, self.exports.clone());
         ready.data_mut().js = Some(js);
         Ok(ready)
-    }
-
-    /// The one that ran last of those that have begun in that way only, if possible on this thread.
-    fn take(&self, start: Start) -> Option<Ready> {
-        let here = thread::current().id();
-        let mut idle = self.idle.lock();
-        let fits = |ready: &Ready| ready.start == Some(start);
-        let best = idle
-            .iter()
-            .rposition(|ready| fits(ready) && ready.thread == here)
-            .or_else(|| idle.iter().rposition(fits))?;
-        Some(idle.remove(best))
     }
 
     async fn make(&self, guest: Guest, start: Option<Start>) -> Result<Ready> {
@@ -188,7 +154,6 @@ impl Instances {
             own_pages,
             start,
             faults: None,
-            thread: thread::current().id(),
             is_used,
         })
     }
@@ -203,17 +168,13 @@ impl Instances {
         if ready.start.is_some() && ready.put_back(system, has_faulted) {
             let executor = ready.data().executor();
             *ready.data_mut() = self.nobody.guest(executor);
-            self.keep(ready);
+            self.idle.keep(ready);
         }
     }
 
-    fn keep(&self, ready: Ready) {
-        let mut idle = self.idle.lock();
-        idle.push(ready);
-        // The one that has waited longest, be it of the other kind.
-        let surplus = (idle.len() > IDLE_MAX).then(|| idle.remove(0));
-        drop(idle);
-        drop(surplus);
+    /// Lets those go that wait; false if there are none.
+    pub fn forget(&self) -> bool {
+        !self.idle.take_all().is_empty()
     }
 }
 
@@ -225,26 +186,35 @@ impl Ready {
         }
         let store = &mut *self.running;
         let memory = self.memory.data_mut(&mut *store);
-        if !self.own_pages.put_back(memory, system, has_faulted) {
+        let is_memory_back = memory.len() == SNAPSHOT_BYTES
+            && self.own_pages.put_back(memory, system, has_faulted, begin);
+        if !is_memory_back {
             return false;
         }
         let at_rest = Val::I32(layout::HEAP as i32);
         let is_back = self.stack_pointer.set(&mut *store, at_rest).is_ok();
         self.is_used = !is_back;
-        self.thread = thread::current().id();
         is_back
+    }
+}
+
+/// Writes a page of the snapshot.
+fn begin(start: usize, page: &mut [u8]) {
+    match start.checked_sub(layout::HEAP as usize) {
+        Some(start) => page.copy_from_slice(&HEAP[start..start + page.len()]),
+        None => page.fill(0),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use runabout_protocol::{Arguments, Json, Outcome};
+    use runabout_protocol::{Arguments, Json, Limits, Outcome};
     use tokio::task::JoinSet;
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::quickjs::rewind::HEAP;
-    use crate::{Config, Invocation, Sandbox, SourceLanguage, accept};
+    use crate::{Config, Invocation, Sandbox, Silent, SourceLanguage, accept};
 
     /// Each leaves something of another kind behind.
     const SCRIPTS: &[&str] = &[
@@ -293,13 +263,13 @@ mod tests {
     }
 
     fn idle(sandbox: &Sandbox) -> usize {
-        sandbox.inner.quickjs.instances.idle.lock().len()
+        sandbox.inner.quickjs.instances.idle.count()
     }
 
     /// Looks at all that waits, and how much that was. What is read becomes the memory's own, too, so that
     /// it is not used again.
     fn look_at_all(sandbox: &Sandbox) -> usize {
-        let mut idle = std::mem::take(&mut *sandbox.inner.quickjs.instances.idle.lock());
+        let mut idle = sandbox.inner.quickjs.instances.idle.take_all();
         for ready in &mut idle {
             let pointer = ready.stack_pointer.get(&mut *ready.running);
             assert_eq!(pointer.i32(), Some(layout::HEAP as i32));

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use wasmtime::Result;
 
+use super::instance::HEAP;
 use super::instance::Start;
 use super::layout;
-use super::rewind::HEAP;
 use super::vm::{Evaluation, Vm};
 
 /// How finely changes are told apart.

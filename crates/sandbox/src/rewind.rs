@@ -1,8 +1,8 @@
-//! Puts the memory of a run back to the snapshot, byte for byte, so that the next run need not make one.
+//! Puts the memory of a run back to how it began, byte for byte, so that the next run need not make one.
 //!
-//! A page of that memory is the snapshot's own until it is first written to. Then there is a page fault,
-//! and from then on it is the memory's own, for as long as the memory is mapped. So what may differ from
-//! the snapshot are the pages that the system says are the memory's own, and they are no more than before
+//! A page of that memory is its module's, or a page of zeros, until it is first written to. Then there is a
+//! page fault, and from then on it is the memory's own, for as long as the memory is mapped. So what may
+//! differ from the beginning are the pages that the system says are the memory's own, and they are no more than before
 //! if the thread that ran had no page fault. This holds as nobody else touches such a memory, and nothing
 //! here has the system bring pages in by itself (`mlockall`, large pages).
 
@@ -14,14 +14,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
-use super::layout;
 use crate::pages;
-
-/// The heap as every run begins with it.
-pub static HEAP: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/quickjs_heap.bin"));
-
-/// The stack, which is zeros, and the heap above it.
-const SNAPSHOT_BYTES: usize = layout::HEAP as usize + HEAP.len();
 
 /// So many may well differ after a short run.
 const PAGES_FEW: usize = 96;
@@ -35,11 +28,11 @@ const SURPLUS_MAX: usize = 20_000;
 const ENTRY_BYTES: usize = 8;
 const IS_PRESENT: u64 = 1 << 63;
 const IS_SWAPPED: u64 = 1 << 62;
-/// A file's, or shared: of our memories, the snapshot's own. A page of zeros that was only read is not
+/// A file's, or shared: of our memories, the module's own. A page of zeros that was only read is not
 /// marked, and taken for the memory's own.
 const IS_SHARED: u64 = 1 << 61;
 
-/// The pages of a memory that may differ from the snapshot.
+/// The pages of a memory that may differ from its beginning.
 #[derive(Default)]
 pub struct OwnPages {
     /// In order. `None` until they have been looked for.
@@ -49,10 +42,17 @@ pub struct OwnPages {
 }
 
 impl OwnPages {
-    /// Puts `memory` back after a run. False if the system cannot tell what to put back, or if that is not
+    /// Puts `memory` back after a run, which has the size that it began with: `begin` is given each page that
+    /// may differ, and where it starts. False if the system cannot tell what to put back, or if that is not
     /// worth it any more: then the memory is for nobody else.
-    pub fn put_back(&mut self, memory: &mut [u8], system: &PageMap, has_faulted: bool) -> bool {
-        if memory.len() != SNAPSHOT_BYTES || !self.find(memory, system, has_faulted) {
+    pub fn put_back(
+        &mut self,
+        memory: &mut [u8],
+        system: &PageMap,
+        has_faulted: bool,
+        begin: impl Fn(usize, &mut [u8]),
+    ) -> bool {
+        if !self.find(memory, system, has_faulted) {
             return false;
         }
         let Some(numbers) = &self.numbers else { return false };
@@ -63,11 +63,7 @@ impl OwnPages {
         }
         for number in numbers {
             let start = number * system.page_bytes();
-            let page = &mut memory[start..start + system.page_bytes()];
-            match start.checked_sub(layout::HEAP as usize) {
-                Some(start) => page.copy_from_slice(&HEAP[start..start + page.len()]),
-                None => page.fill(0),
-            }
+            begin(start, &mut memory[start..start + system.page_bytes()]);
         }
         true
     }
@@ -107,14 +103,14 @@ impl PageMap {
         let map = map.filter(Self::is_right);
         if map.is_none() {
             tracing::info!(
-                "this system does not tell what runs write to; each begins with a new engine"
+                "this system does not tell what runs write to; each begins with a new instance"
             );
         }
         map
     }
 
     /// Tries it out, as there are kernels that are not Linux and say that they are: on a file of three
-    /// pages, mapped as the snapshot is, of which one is written to and one is read before that.
+    /// pages, mapped as a memory's beginning is, of which one is written to and one is read before that.
     #[expect(unsafe_code, reason = "the pages of a file are mapped by hand")]
     fn is_right(&self) -> bool {
         let (bytes, access) = (3 * self.page_bytes, ProtFlags::READ | ProtFlags::WRITE);
