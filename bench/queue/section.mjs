@@ -41,7 +41,7 @@ Redis through BullMQ's own client and to Runabout through undici:
 - *No-op*: ${whole(sizes.drain_tasks)} tasks handed in by such batches to a node with ${SLOTS} slots, or to one BullMQ worker, a
   Node.js process, with concurrency ${SLOTS}. The clock runs from the first submission until nothing is
   unfinished, which is asked every 20 ms. Then, off the clock, every single result is looked at.
-  Runabout runs \`export default () => 0\` or Wasm \`fib(1)\`, each task in a fresh sandbox under its
+  Runabout runs \`export default () => 0\` or Wasm \`fib(1)\`, each task in a sandbox in which no other has left a trace, under its
   limits; BullMQ's processor is \`async () => 0\` within the worker's process: no walls, no limits.
 - *Latency*: ${whole(rate)} tasks arrive each second, half of what the slowest row above sustains, for
   a second unmeasured and then timed: from the moment a task was due until its result is back at who

@@ -24,7 +24,7 @@ const TABLES_PER_MODULE_MAX: u32 = 8;
 
 /// Memory of an instance that stays resident after a run, so that the next one finds its pages
 /// mapped; only those that were written to are set back.
-const KEEP_RESIDENT_BYTES: usize = 2 << 20;
+const KEEP_RESIDENT_BYTES: usize = 512 << 10;
 
 /// Where the system does not tell which pages were written to (Linux before 6.7), all that stays would
 /// be set back, and brought in for that.

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Mutex;
 use wasmtime::{Result, format_err};
 
 use crate::guest::{Guest, Nobody};
@@ -10,11 +11,14 @@ use crate::idle::Idle;
 use crate::pages::Instantiated;
 use crate::program::Linked;
 use crate::rewind::{Faults, OwnPages, PageMap};
-use crate::state::{Changeable, State};
+use crate::state::{Changeable, Knowledge, State};
 
-/// The most instances that wait for a run, of all modules together. Each holds some hundred kilobytes
-/// meanwhile.
+/// The most instances that wait for a run, of all modules together. What each holds meanwhile, [`State`]
+/// bounds: its memory first of all, where it was written to.
 pub const IDLE_MAX: usize = 32;
+
+/// Instances from which is learned how others begin, at one time.
+pub const LEARNING_MAX: usize = 1;
 
 /// Where instances come from, and where they go when they can be used again.
 pub struct Instances {
@@ -22,6 +26,8 @@ pub struct Instances {
     system: Option<Arc<PageMap>>,
     idle: Idle<Again>,
     nobody: Nobody,
+    /// Whoever holds it learns how instances of a module begin.
+    learning: Mutex<()>,
 }
 
 /// An instance for one run.
@@ -52,7 +58,8 @@ impl Ready {
 
 impl Instances {
     pub fn new(system: Option<Arc<PageMap>>) -> Self {
-        Self { system, idle: Idle::new(IDLE_MAX), nobody: Nobody::new() }
+        let (idle, nobody) = (Idle::new(IDLE_MAX), Nobody::new());
+        Self { system, idle, nobody, learning: Mutex::default() }
     }
 
     /// An instance for a guest.
@@ -72,7 +79,7 @@ impl Instances {
                 *again.instance.running.data_mut() = guest;
                 again
             }
-            None => Box::pin(make_again(guest, module, state, system)).await?,
+            None => Box::pin(make_again(guest, module, state)).await?,
         };
         // Not before: whoever waits for an instance may come back on another thread.
         again.faults = system.faults();
@@ -83,23 +90,39 @@ impl Instances {
     pub async fn take_back(&self, ready: Ready, module: &Linked) {
         let Some(system) = &self.system else { return };
         let Ready::Again(mut again) = ready else { return };
-        let guest = again.instance.running.data();
-        // A run that has left its caller's thread was long, and a new instance takes little beside it.
-        if !guest.meter.is_visiting() {
+        let store = &again.instance.running;
+        // Other threads have gone on with a run that has left its caller's. Most of them are long, and a new
+        // instance takes little beside them.
+        let has_left = !store.data().meter.is_visiting();
+        if has_left || again.changeable.has_grown(store) || !self.idle.has_room() {
             return;
         }
-        let executor = guest.executor();
         let has_faulted = system.have_been_since(&again.faults);
-        if !again.state.is_known() {
-            let guest = self.nobody.guest(executor.clone());
-            if let Err(error) = Box::pin(learn(guest, module, &again.state, system)).await {
-                tracing::debug!(error = format!("{error:#}"), "an instance is not used again");
-                return;
+        match again.state.knowledge() {
+            Knowledge::All => {}
+            Knowledge::Nothing => {
+                let guest = self.nobody.guest(store.data().executor());
+                Box::pin(self.learn(guest, module, &again.state, system)).await;
             }
+            Knowledge::FirstRun | Knowledge::Unfit => return,
         }
         if again.put_back(system, has_faulted) {
+            let executor = again.instance.running.data().executor();
             *again.instance.running.data_mut() = self.nobody.guest(executor);
             self.idle.keep(again);
+        }
+    }
+
+    /// Learns how a module's instances begin, from one in which nothing runs; another time, if somebody is
+    /// at it or there is no room for one.
+    async fn learn(&self, guest: Guest, module: &Linked, state: &State, system: &PageMap) {
+        let Ok(_turn) = self.learning.try_lock() else { return };
+        let learned = async {
+            let mut instance = module.instantiate(guest).await?;
+            state.learn(&mut instance.running, instance.instance, system.page_bytes())
+        };
+        if let Err(error) = learned.await {
+            tracing::debug!(error = format!("{error:#}"), "an instance is not used again");
         }
     }
 
@@ -120,26 +143,14 @@ impl Again {
     }
 }
 
-async fn make_again(
-    guest: Guest,
-    module: &Linked,
-    state: &Arc<State>,
-    system: &PageMap,
-) -> Result<Again> {
+async fn make_again(guest: Guest, module: &Linked, state: &Arc<State>) -> Result<Again> {
     let meter = guest.meter.clone();
     let counted_before = meter.memory_bytes();
     let mut instance = module.instantiate(guest).await?;
     let counted_bytes = meter.memory_bytes() - counted_before;
     let changeable = state.find(&mut instance.running, instance.instance)?;
-    let faults = system.faults();
-    let own_pages = OwnPages::default();
+    let (own_pages, faults) = (OwnPages::default(), Faults::default());
     Ok(Again { instance, state: state.clone(), changeable, own_pages, counted_bytes, faults })
-}
-
-/// Learns how a module's instances begin, from one in which nothing runs.
-async fn learn(guest: Guest, module: &Linked, state: &State, system: &PageMap) -> Result<()> {
-    let mut instance = module.instantiate(guest).await?;
-    state.learn(&mut instance.running, instance.instance, system.page_bytes())
 }
 
 #[cfg(test)]
@@ -153,7 +164,7 @@ mod tests {
     use crate::state::GLOBALS_MAX;
     use crate::{Config, Invocation, Sandbox, Silent, SourceLanguage, accept};
 
-    /// Tells how often it has been here, by all that it can change, and spoils that in many ways.
+    /// Tells whether somebody has been here, by all that it can change, and spoils that in many ways.
     const SPOILING: &str = r#"(module
         (memory (export "memory") 3)
         (data (i32.const 8) "begins so")
@@ -244,19 +255,17 @@ mod tests {
     }
 
     fn bytes_of(again: &mut Again) -> Vec<u8> {
-        let memory = again.changeable.memory.expect("has a memory");
-        memory.data(&*again.instance.running).to_vec()
+        again.changeable.bytes(&again.instance.running).to_vec()
     }
 
     /// Looks at all that waits, beside a new instance, and how much that was.
     async fn look_at_all(sandbox: &Sandbox, program: &Program) -> usize {
         let inner = &sandbox.inner;
-        let (module, system) = (linked(program), inner.instances.system.as_ref());
+        let module = linked(program);
         let state = module.state.as_ref().expect("can be put back");
         let guest = inner.instances.nobody.guest(inner.executor.clone());
-        let mut new = make_again(guest, module, state, system.expect("the system tells"))
-            .await
-            .expect("there is room for one");
+        let new = make_again(guest, module, state).await;
+        let mut new = new.expect("there is room for one");
         let (bytes, globals) = (bytes_of(&mut new), new.values());
         let mut idle = inner.instances.idle.take_all();
         for again in &mut idle {
@@ -325,9 +334,11 @@ mod tests {
             let refused = run(&sandbox, &program, "little", 1 << 16).await;
             assert!(matches!(refused, Outcome::OutOfMemory { .. }), "{refused:?}");
             assert_eq!(sandbox.inner.instances.idle.count(), expected);
-            let returned = run(&sandbox, &program, "little", 64 << 20).await;
-            assert!(matches!(returned, Outcome::Returned(_)), "{returned:?}");
-            assert_eq!(sandbox.memory_used_bytes(), 0);
+            for _ in 0..2 {
+                let returned = run(&sandbox, &program, "little", 64 << 20).await;
+                assert!(matches!(returned, Outcome::Returned(_)), "{returned:?}");
+                assert_eq!(sandbox.memory_used_bytes(), 0);
+            }
         }
     }
 
@@ -359,6 +370,8 @@ mod tests {
             r#"(memory 1) (data $d "d") (func (data.drop $d))"#,
             r#"(memory 1) (memory 1)"#,
             r#"(memory 33)"#,
+            r#"(table 8193 funcref)"#,
+            r#"(table 4096 funcref) (table 4097 funcref)"#,
             r#"(global (mut funcref) (ref.null func))"#,
             r#"(global (mut externref) (ref.null extern))"#,
             r#"(tag $t) (func (throw $t))"#,
@@ -369,9 +382,80 @@ mod tests {
             let wat = format!(r#"(module {change} (func (export "f") (result i32) i32.const 5))"#);
             let program = program(&sandbox, &wat).await;
             assert!(linked(&program).state.is_none(), "{change}");
-            let five = run(&sandbox, &program, "f", 64 << 20).await;
-            assert!(matches!(five, Outcome::Returned(value) if value.value.text() == "5"));
+            for _ in 0..3 {
+                let five = run(&sandbox, &program, "f", 64 << 20).await;
+                assert!(matches!(five, Outcome::Returned(value) if value.value.text() == "5"));
+            }
             assert_eq!(sandbox.inner.instances.idle.count(), 0, "{change}");
+        }
+        let without_code = r#"(module (import "runabout" "checkpoint_size" (func (result i32)))
+            (memory (export "memory") 1) (global (mut i32) (i32.const 0)) (export "f" (func 0)))"#;
+        assert!(linked(&*program(&sandbox, without_code).await).state.is_none());
+    }
+
+    #[tokio::test]
+    async fn what_holds_much_has_an_instance_for_each_run() {
+        let sandbox = start();
+        let page = "x".repeat(64 << 10);
+        let data = |pages: usize| {
+            let segment =
+                |page_number| format!("(data (i32.const {}) \"{page}\")", page_number << 16);
+            (0..pages).map(segment).collect::<String>()
+        };
+        for (pages, expected) in [(4, 1), (5, 0)] {
+            let (data, function) = (data(pages), r#"(func (export "f") (result i32) i32.const 5)"#);
+            let program =
+                program(&sandbox, &format!("(module (memory 8) {data} {function})")).await;
+            for _ in 0..3 {
+                run(&sandbox, &program, "f", 64 << 20).await;
+            }
+            assert_eq!(sandbox.inner.instances.idle.count(), expected, "{pages} pages");
+            assert_eq!(look_at_all(&sandbox, &program).await, expected);
+            let held = linked(&program).state.as_ref().map(|state| state.held_bytes());
+            assert_eq!(held.map(|bytes| bytes >= pages << 16), Some(expected == 1));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_host_has_written_is_put_back() {
+        let sandbox = start();
+        // At a place that the engine cannot know beforehand, so that it makes no picture of the memory.
+        let wat = r#"(module
+            (import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))
+            (memory (export "memory") 2)
+            (data (i32.add (i32.const 4000) (i32.const 96)) "begins so")
+            (func (export "f") (result i64) (local $before i64)
+                (local.set $before (i64.or (i64.load (i32.const 65536)) (i64.load (i32.const 4096))))
+                (drop (call $random (i32.const 65536) (i32.const 8)))
+                (drop (call $random (i32.const 4096) (i32.const 8)))
+                (local.get $before)))"#;
+        let program = program(&sandbox, wat).await;
+        let beginning = i64::from_le_bytes(*b"begins s").to_string();
+        let mut kept = 0;
+        for _ in 0..20 {
+            let outcome = run(&sandbox, &program, "f", 64 << 20).await;
+            let Outcome::Returned(returned) = outcome else { panic!("{outcome:?}") };
+            assert_eq!(returned.value.text().trim_matches('"'), beginning);
+            kept += sandbox.inner.instances.idle.count();
+        }
+        look_at_all(&sandbox, &program).await;
+        // A run that is held up when it calls the host may leave its thread, and none behind.
+        assert!(kept > 10, "only {kept}");
+    }
+
+    #[tokio::test]
+    async fn what_was_compiled_before_is_put_back_as_well() {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        for _ in 0..2 {
+            let cache_dir = Some(folder.path().to_owned());
+            let config = Config { cache_dir, ..Config::for_this_machine() };
+            let sandbox = Sandbox::new(config).expect("the sandbox starts");
+            let program = program(&sandbox, SPOILING).await;
+            for _ in 0..5 {
+                run(&sandbox, &program, "everywhere", 64 << 20).await;
+            }
+            assert_eq!(look_at_all(&sandbox, &program).await, 1);
+            assert_eq!(folder.path().read_dir().expect("is there").count(), 1);
         }
     }
 
@@ -381,8 +465,10 @@ mod tests {
         for number in 0..2 * IDLE_MAX {
             let wat = format!(r#"(module (func (export "f") (result i32) i32.const {number}))"#);
             let program = program(&sandbox, &wat).await;
-            let returned = run(&sandbox, &program, "f", 64 << 20).await;
-            assert!(matches!(returned, Outcome::Returned(_)), "{returned:?}");
+            for _ in 0..2 {
+                let returned = run(&sandbox, &program, "f", 64 << 20).await;
+                assert!(matches!(returned, Outcome::Returned(_)), "{returned:?}");
+            }
         }
         assert_eq!(sandbox.inner.instances.idle.count(), IDLE_MAX);
     }

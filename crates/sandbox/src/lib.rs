@@ -145,7 +145,8 @@ impl Sandbox {
     /// The machine refuses the memory or the threads.
     pub fn new(config: Config) -> Result<Self, Error> {
         let runs = config.concurrent_runs_max.max(1);
-        let instances = runs + (quickjs::IDLE_MAX + instances::IDLE_MAX) as u32;
+        let others = quickjs::IDLE_MAX + instances::IDLE_MAX + instances::LEARNING_MAX;
+        let instances = runs + others as u32;
         let engine = engine::new_engine(instances).map_err(Error::engine)?;
         let threads = |error: std::io::Error| Error::Engine(format!("no threads: {error}"));
         let runtime = tokio::runtime::Handle::current();

@@ -2,17 +2,18 @@
 //!
 //! A page of that memory is its module's, or a page of zeros, until it is first written to. Then there is a
 //! page fault, and from then on it is the memory's own, for as long as the memory is mapped. So what may
-//! differ from the beginning are the pages that the system says are the memory's own, and they are no more than before
-//! if the thread that ran had no page fault. This holds as nobody else touches such a memory, and nothing
-//! here has the system bring pages in by itself (`mlockall`, large pages).
+//! differ from the beginning are the pages that the system says are the memory's own, and they are no more
+//! than before if the thread that ran had no page fault. This holds as nobody else touches such a memory,
+//! and nothing here has the system bring pages in by itself (`mlockall`, large pages).
 
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::ptr;
 
 use nix::sys::resource::{UsageWho, getrusage};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 
 use crate::pages;
 
@@ -31,6 +32,9 @@ const IS_SWAPPED: u64 = 1 << 62;
 /// A file's, or shared: of our memories, the module's own. A page of zeros that was only read is not
 /// marked, and taken for the memory's own.
 const IS_SHARED: u64 = 1 << 61;
+
+/// How many pages it is tried out on whether the system tells what is right.
+const TRIED_PAGES: usize = 3;
 
 /// The pages of a memory that may differ from its beginning.
 #[derive(Default)]
@@ -93,6 +97,7 @@ pub struct PageMap {
 }
 
 /// How many page faults a thread had had at some moment, if that is known.
+#[derive(Default)]
 pub struct Faults(Option<u64>);
 
 impl PageMap {
@@ -109,17 +114,27 @@ impl PageMap {
         map
     }
 
-    /// Tries it out, as there are kernels that are not Linux and say that they are: on a file of three
-    /// pages, mapped as a memory's beginning is, of which one is written to and one is read before that.
-    #[expect(unsafe_code, reason = "the pages of a file are mapped by hand")]
+    /// Tries it out, as there are kernels that are not Linux and say that they are.
     fn is_right(&self) -> bool {
-        let (bytes, access) = (3 * self.page_bytes, ProtFlags::READ | ProtFlags::WRITE);
-        let Ok(file) = memfd_create("runabout", MemfdFlags::CLOEXEC) else { return false };
-        if ftruncate(&file, bytes as u64).is_err() {
-            return false;
-        }
+        let bytes = TRIED_PAGES * self.page_bytes;
+        let file = memfd_create("runabout", MemfdFlags::CLOEXEC);
+        let file = file.and_then(|file| ftruncate(&file, bytes as u64).map(|()| file));
+        file.is_ok_and(|file| self.is_right_of(Some(&file)) && self.is_right_of(None))
+    }
+
+    /// On pages of a file, mapped as a memory's beginning is, or of none, as the rest of it is: one is
+    /// written to, one is read and then written to, and one is left alone.
+    #[expect(unsafe_code, reason = "the pages are mapped by hand")]
+    fn is_right_of(&self, file: Option<&OwnedFd>) -> bool {
+        let (bytes, access) = (TRIED_PAGES * self.page_bytes, ProtFlags::READ | ProtFlags::WRITE);
+        let anywhere = ptr::null_mut();
         // SAFETY: the system chooses where.
-        let mapped = unsafe { mmap(ptr::null_mut(), bytes, access, MapFlags::PRIVATE, &file, 0) };
+        let mapped = unsafe {
+            match file {
+                Some(file) => mmap(anywhere, bytes, access, MapFlags::PRIVATE, file, 0),
+                None => mmap_anonymous(anywhere, bytes, access, MapFlags::PRIVATE),
+            }
+        };
         let Ok(start) = mapped else { return false };
         let pages = start.cast::<u8>();
         // SAFETY: they were mapped just now, to be read and written to, and are nobody else's.
@@ -133,7 +148,7 @@ impl PageMap {
             before.0.is_some() && self.have_been_since(&before)
         };
         let are_counted = is_counted(0) && is_counted(1);
-        let own = self.own_pages_of(start.addr(), 3);
+        let own = self.own_pages_of(start.addr(), TRIED_PAGES);
         // SAFETY: nothing refers to them.
         let unmapped = unsafe { munmap(start, bytes) };
         are_counted && own.as_deref() == Some(&[0, 1]) && unmapped.is_ok()

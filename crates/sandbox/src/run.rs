@@ -133,7 +133,11 @@ async fn execute(
             if *imports_wasi {
                 guest.wasi = Some(Box::new(wasi::library_context(&guest.host)));
             }
-            Ok(wasm::call(&inner.instances, guest, module, call).await)
+            let outcome = wasm::call(&inner.instances, guest, module, call).await;
+            if module.state.as_ref().is_some_and(|state| state.has_grown()) {
+                inner.compiler.weigh_again(program);
+            }
+            Ok(outcome)
         }
         Kind::Wasi(module) => {
             let input = wasi::Input::read(&args, stdin.as_ref())?;

@@ -69,7 +69,8 @@ impl Programs {
                 let module = linked.pre.module();
                 let range = module.image_range();
                 let exports = module.exports().len() * EXPORT_BYTES;
-                (&self.wasm, range.end.addr() - range.start.addr() + exports)
+                let state = linked.state.as_ref().map_or(0, |state| state.held_bytes());
+                (&self.wasm, range.end.addr() - range.start.addr() + exports + state)
             }
         };
         let bytes = bytes as u64 + PROGRAM_BYTES;

@@ -165,7 +165,8 @@ impl Instances {
             return;
         };
         let has_faulted = has_waited || system.have_been_since(before);
-        if ready.start.is_some() && ready.put_back(system, has_faulted) {
+        let is_wanted = ready.start.is_some() && self.idle.has_room();
+        if is_wanted && ready.put_back(system, has_faulted) {
             let executor = ready.data().executor();
             *ready.data_mut() = self.nobody.guest(executor);
             self.idle.keep(ready);
