@@ -6,6 +6,7 @@
 //! than before if the thread that ran had no page fault. This holds as nobody else touches such a memory,
 //! and nothing here has the system bring pages in by itself (`mlockall`, large pages).
 
+use std::cell::Cell;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
@@ -97,8 +98,13 @@ pub struct PageMap {
 }
 
 /// How many page faults a thread had had at some moment, if that is known.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub struct Faults(Option<u64>);
+
+thread_local! {
+    /// What was counted on this thread at last.
+    static LAST_FAULTS: Cell<Faults> = const { Cell::new(Faults(None)) };
+}
 
 impl PageMap {
     /// `None` where the system does not tell, or counts no page faults.
@@ -143,7 +149,7 @@ impl PageMap {
             if number == 1 {
                 page.read_volatile();
             }
-            let before = self.faults();
+            let before = self.count_faults();
             page.write_volatile(1);
             before.0.is_some() && self.have_been_since(&before)
         };
@@ -158,16 +164,26 @@ impl PageMap {
         self.page_bytes
     }
 
-    /// The page faults of this thread.
+    /// The page faults of this thread, as they were counted at last: asking takes as long as a tenth of a
+    /// short run. Those that it has had since are then taken for the next run's.
     pub fn faults(&self) -> Faults {
+        match LAST_FAULTS.get() {
+            Faults(None) => self.count_faults(),
+            last => last,
+        }
+    }
+
+    fn count_faults(&self) -> Faults {
         let usage = getrusage(UsageWho::RUSAGE_THREAD).ok();
         let all = usage.map(|usage| usage.minor_page_faults() + usage.major_page_faults());
-        Faults(all.and_then(|all| u64::try_from(all).ok()))
+        let faults = Faults(all.and_then(|all| u64::try_from(all).ok()));
+        LAST_FAULTS.set(faults);
+        faults
     }
 
     /// Whether this thread, which is the one of `before`, may have had more since.
     pub fn have_been_since(&self, before: &Faults) -> bool {
-        before.0.is_none() || self.faults().0 != before.0
+        before.0.is_none() || self.count_faults().0 != before.0
     }
 
     /// The numbers of the pages that are the memory's own, `None` if that cannot be told.
