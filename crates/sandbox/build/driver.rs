@@ -1,14 +1,16 @@
-//! Adds one function to QuickJS: it begins a run, from evaluated code to the text of the result. What
-//! would be a dozen calls from the host, each with its own way in and out, is then one.
+//! Adds two functions to QuickJS: one evaluates code, the other takes a run from there to the text of its
+//! result. What would be a dozen calls from the host, each with its own way in and out, is then two, or
+//! one where the code was evaluated before.
 
 use wasmtime::error::Context as _;
 use wasmtime::{Result, bail};
 
-/// The name under which the function is exported.
-pub const NAME: &str = "runabout_begin";
+/// The names under which the functions are exported.
+pub const EVALUATE: &str = "runabout_evaluate";
+pub const BEGIN: &str = "runabout_begin";
 
-/// Where things stand in the frame, which is the function's only parameter: what it needs to know,
-/// and what it hands back.
+/// Where things stand in the frame, which is either function's only parameter: what it needs to know, and
+/// what it hands back.
 pub mod frame {
     pub const CONTEXT: u32 = 0;
     pub const RUNTIME: u32 = 4;
@@ -34,7 +36,7 @@ pub mod frame {
     pub const BYTES: u32 = 96;
 }
 
-/// What the function answers, but for an address, which is larger than these.
+/// What the functions answer, but for an address, which is larger than these.
 mod answer {
     /// Look at the mail.
     pub const SEE_MAIL: i32 = 0;
@@ -44,9 +46,11 @@ mod answer {
     pub const BROKEN: i32 = 2;
     /// A promise job threw; the exception waits.
     pub const JOB_THREW: i32 = 3;
+    /// The code is a module that has been evaluated to its end, and left nothing to do.
+    pub const SETTLED: i32 = 4;
 }
 
-/// Adds the function to `quickjs`, a Wasm module.
+/// Adds the functions to `quickjs`, a Wasm module.
 ///
 /// # Errors
 /// The module is not made as QuickJS's is.
@@ -62,67 +66,86 @@ pub fn add(quickjs: &[u8]) -> Result<Vec<u8>> {
         let found = exports.iter().find(|(known, _)| known == name);
         found.map(|(_, index)| *index).with_context(|| format!("quickjs.wasm has no {name}"))
     };
-    let body = body(&Api {
+    let api = Api {
         evaluate: call("JS_EvalFunction")?,
         namespace: call("JS_GetModuleNamespace")?,
+        promise_state: call("JS_PromiseState")?,
+        is_job_pending: call("JS_IsJobPending")?,
         parse: call("JS_ParseJSON")?,
         call: call("JS_Call")?,
         run_job: call("JS_ExecutePendingJob")?,
         text: call("JS_ToCStringLen2")?,
-    });
+    };
+    let bodies = [evaluating(&api), beginning(&api)];
     let type_index = Reader(find(TYPES)?.payload).number()?;
     let index = imports + Reader(find(FUNCTIONS)?.payload).number()?;
 
     let mut module = quickjs[..HEADER_BYTES].to_vec();
+    let exported = |name: &str, index| {
+        [number(name.len() as u32), name.into(), vec![0], number(index)].concat()
+    };
     for section in &sections {
-        let entry = match section.id {
+        let entries = match section.id {
             // (i32) -> i32
-            TYPES => vec![0x60, 1, 0x7f, 1, 0x7f],
-            FUNCTIONS => number(type_index),
-            EXPORTS => [number(NAME.len() as u32), NAME.into(), vec![0], number(index)].concat(),
-            CODE => [number(body.len() as u32), body.clone()].concat(),
+            TYPES => vec![vec![0x60, 1, 0x7f, 1, 0x7f]],
+            FUNCTIONS => vec![number(type_index); 2],
+            EXPORTS => vec![exported(EVALUATE, index), exported(BEGIN, index + 1)],
+            CODE => {
+                bodies.iter().map(|body| [&number(body.len() as u32), &body[..]].concat()).collect()
+            }
             _ => {
                 append(&mut module, section.id, section.payload);
                 continue;
             }
         };
         let mut reader = Reader(section.payload);
-        let count = reader.number()?;
-        append(&mut module, section.id, &[&number(count + 1), reader.0, &entry].concat());
+        let count = number(reader.number()? + entries.len() as u32);
+        append(&mut module, section.id, &[&count, reader.0, &entries.concat()].concat());
     }
     Ok(module)
 }
 
-/// What the function calls, by index.
+/// What the functions call, by index.
 struct Api {
     evaluate: u32,
     namespace: u32,
+    promise_state: u32,
+    is_job_pending: u32,
     parse: u32,
     call: u32,
     run_job: u32,
     text: u32,
 }
 
-/// The function's locals: its parameter, the context, a value, a number.
+/// A function's locals: its parameter, the context, a value, a number.
 const FRAME: u32 = 0;
 const CONTEXT: u32 = 1;
 const VALUE: u32 = 2;
 const NUMBER: u32 = 3;
 
-fn body(api: &Api) -> Vec<u8> {
-    let mut code = Code(Vec::new());
-    // Locals beside the parameter: an i32, an i64, an i32.
-    code.0.extend([3, 1, 0x7f, 1, 0x7e, 1, 0x7f]);
-
-    code.load_i32(frame::CONTEXT).set(CONTEXT);
-    // The code itself. A script gives its last value, a module a promise.
+/// From compiled code to what comes of evaluating it.
+fn evaluating(api: &Api) -> Vec<u8> {
+    let mut code = Code::begin();
+    // A script gives its last value, a module a promise.
     code.get(CONTEXT).load_i64(frame::COMPILED).call(api.evaluate).set(VALUE);
     code.return_if_exception(answer::THREW).store(frame::ARGUMENTS);
+    code.load_i32(frame::ARGUMENT_COUNT).constant(SCRIPT_ARGUMENTS).same();
+    code.when().constant(answer::SEE_MAIL).give_back().end();
+    code.get(CONTEXT).get(VALUE).call(api.promise_state).constant(FULFILLED).same();
+    code.load_i32(frame::RUNTIME).call(api.is_job_pending).zero().and().set(NUMBER);
+    // A module's value is its address.
+    code.get(CONTEXT).load_i32(frame::COMPILED).call(api.namespace).set(VALUE);
+    code.return_if_exception(answer::THREW).store(frame::NAMESPACE);
+    code.get(NUMBER).when().constant(answer::SETTLED).give_back().end();
+    code.constant(answer::SEE_MAIL).end();
+    code.0
+}
+
+/// From evaluated code to the text of the result.
+fn beginning(api: &Api) -> Vec<u8> {
+    let mut code = Code::begin();
     code.load_i32(frame::REQUEST).when();
     {
-        // A module's value is its address.
-        code.get(CONTEXT).load_i32(frame::COMPILED).call(api.namespace).set(VALUE);
-        code.return_if_exception(answer::THREW).store(frame::NAMESPACE);
         code.get(CONTEXT).load_i32(frame::REQUEST).load_i32(frame::REQUEST_BYTES);
         code.load_i32(frame::FILE_NAME).call(api.parse).set(VALUE);
         code.return_if_exception(answer::THREW).store(frame::PARSED);
@@ -154,6 +177,12 @@ fn body(api: &Api) -> Vec<u8> {
     code.0
 }
 
+/// How many arguments a script's entry point is given.
+const SCRIPT_ARGUMENTS: i32 = 1;
+
+/// QuickJS's `JS_PROMISE_FULFILLED`.
+const FULFILLED: i32 = 1;
+
 /// What the prelude writes in its mail.
 const STATE_RETURNED: f64 = 1.0;
 const STATE_THREW: f64 = 3.0;
@@ -166,6 +195,13 @@ const UPPER_HALF: i64 = -1 << 32;
 struct Code(Vec<u8>);
 
 impl Code {
+    fn begin() -> Self {
+        // Locals beside the parameter: an i32, an i64, an i32.
+        let mut code = Self(vec![3, 1, 0x7f, 1, 0x7e, 1, 0x7f]);
+        code.load_i32(frame::CONTEXT).set(CONTEXT);
+        code
+    }
+
     fn put(&mut self, bytes: &[u8]) -> &mut Self {
         self.0.extend(bytes);
         self
@@ -233,6 +269,10 @@ impl Code {
 
     fn differs(&mut self) -> &mut Self {
         self.put(&[0x47])
+    }
+
+    fn same(&mut self) -> &mut Self {
+        self.put(&[0x46])
     }
 
     fn zero(&mut self) -> &mut Self {

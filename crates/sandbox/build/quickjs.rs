@@ -44,10 +44,10 @@ const HOST_FUNCTIONS: &[&str] = &["log", "progress", "checkpoint", "random", "en
 
 /// What the sandbox calls in the prelude.
 const ENTRY_POINTS: &[&str] =
-    &["restore", "give", "settle", "adopt", "invoke", "fail", "fire", "take"];
+    &["restore", "give", "settle", "adopt", "invoke", "call", "fail", "fire", "take"];
 
 /// Those with which a run begins: the engine wants their values, not their handles.
-const BEGINNINGS: &[&str] = &["settle", "adopt", "invoke"];
+const BEGINNINGS: &[&str] = &["settle", "adopt", "invoke", "call"];
 
 /// A pre-initialised engine.
 pub struct Snapshot {
@@ -156,7 +156,17 @@ fn initialise(guest: &mut Guest<'_>, prelude: &str, random_state: u32) -> Result
     layout.add("heap", STACK_POINTER_AT_REST as u32, "Where the heap begins, above the stack.");
     let frame = guest.frame(context, mail, take, undefined)?;
     layout.add("frame", frame, "What the driver is given.");
-    layout.add("beginning", frame + frame::REQUEST, "What a run writes there.");
+    layout.add(
+        "request",
+        frame + frame::REQUEST,
+        "Where the request is, its length, and how many arguments.",
+    );
+    layout.add(
+        "argument_count",
+        frame + frame::ARGUMENT_COUNT,
+        "How many, a gap, and what was compiled.",
+    );
+    layout.add("entry", frame + frame::ENTRY, "Where the prelude begins the run.");
     layout.add("text_bytes", frame + frame::TEXT_BYTES, "The length of its result.");
     layout.add(
         "source",

@@ -5,7 +5,7 @@
 // Called by the build script as `prelude(host, mail)`:
 //   host  functions that leave the sandbox: log, progress, checkpoint, random, encode, decode, now
 //   mail  a Float64Array that the host reads straight from memory, see MAIL below
-// Returns what the host calls: restore, give, settle, adopt, invoke, fail, fire, take.
+// Returns what the host calls: restore, give, settle, adopt, invoke, call, fail, fire, take.
 (function prelude(host, mail) {
   'use strict';
 
@@ -117,10 +117,19 @@
   // args is null if they are bytes.
   function invoke(evaluated, namespace, request) {
     try {
+      apply(PromiseThen, evaluated, [() => call(evaluated, namespace, request), fail]);
+    } catch (error) {
+      fail(error);
+    }
+  }
+
+  // The same for a module that has been evaluated to its end and left nothing to do.
+  function call(evaluated, namespace, request) {
+    try {
       // By index: a guest may have replaced how arrays are walked.
-      const name = request[0];
-      const values = request[1] === null ? given : request[1];
-      apply(PromiseThen, evaluated, [() => callExport(namespace, name, values), fail]);
+      const target = namespace[request[0]];
+      if (typeof target !== 'function') return settle(target);
+      settle(apply(target, undefined, request[1] === null ? given : request[1]));
     } catch (error) {
       fail(error);
     }
@@ -131,16 +140,6 @@
   function restore(text, bytes) {
     runabout.task = parse(text);
     if (bytes !== undefined) runabout.task.checkpoint = bytes;
-  }
-
-  function callExport(namespace, name, values) {
-    try {
-      const target = namespace[name];
-      if (typeof target === 'function') return settle(apply(target, undefined, values));
-      settle(target);
-    } catch (error) {
-      fail(error);
-    }
   }
 
   function settle(value) {
@@ -542,10 +541,16 @@
     },
   };
 
+  // Asks the clock, so that the sandbox hears that this run's time was asked for.
+  function started() {
+    dateNow();
+    return mail[MAIL.STARTED_MS];
+  }
+
   const performance = {
     now() { return dateNow() - mail[MAIL.STARTED_MS]; },
-    get timeOrigin() { return mail[MAIL.STARTED_MS]; },
-    toJSON() { return { timeOrigin: mail[MAIL.STARTED_MS] }; },
+    get timeOrigin() { return started(); },
+    toJSON() { return { timeOrigin: started() }; },
   };
 
   function define(name, value) {
@@ -585,5 +590,5 @@
     define(name, stub);
   }
 
-  return { restore, give, settle, adopt, invoke, fail, fire, take };
+  return { restore, give, settle, adopt, invoke, call, fail, fire, take };
 })

@@ -27,7 +27,7 @@ pub use instance::IDLE_MAX;
 use instance::Instances;
 use reading::Reading;
 pub use vm::JsState;
-use vm::{Begun, Evaluation, State, Vm};
+use vm::{Begun, Evaluated, Evaluation, State, Vm};
 
 /// A top-level `await` in a script needs another way of evaluation.
 const AWAIT: &str = "await";
@@ -95,6 +95,11 @@ impl Input {
         };
         Ok(Self { export, args, bytes, task })
     }
+
+    /// Whether a module's top level finds nothing of it: a task is there before, and so are bytes.
+    fn is_bare(&self) -> bool {
+        self.task.is_none() && self.bytes.is_empty()
+    }
 }
 
 impl QuickJs {
@@ -131,7 +136,8 @@ impl QuickJs {
         script: &Script,
         input: Input,
     ) -> Result<Outcome> {
-        let mut instance = self.instances.get(guest, script.reading.start()).await?;
+        let start = script.reading.start(input.is_bare());
+        let mut instance = self.instances.get(guest, start).await?;
         let (outcome, has_waited) = {
             let driven = pin!(Self::drive(&mut instance, script, input));
             observed(driven).await
@@ -144,15 +150,18 @@ impl QuickJs {
 
     async fn drive(store: &mut Store<Guest>, script: &Script, input: Input) -> Result<Outcome> {
         let mut vm = Vm::of(store);
-        let compiled = script.reading.read(&mut vm, &script.source).await?;
-        vm.seed_random()?;
-        vm.set_start(CoarseClock::wall().as_millis() as u64)?;
-        if let Some(task) = input.task.clone() {
-            Box::pin(restore(&mut vm, task)).await?;
-        }
-        let begun = match compiled {
-            Some(compiled) => begin(&mut vm, compiled, script, input).await?,
-            None => Begun::Threw,
+        let evaluated = match script.reading.evaluated() {
+            Some(kept) if input.is_bare() => {
+                kept.begin(&mut vm).await?;
+                prepare(&mut vm)?;
+                Evaluated::Settled
+            }
+            _ => Box::pin(evaluate(&mut vm, script, &input)).await?,
+        };
+        let begun = match evaluated {
+            Evaluated::Threw => Begun::Threw,
+            Evaluated::Settled => begin(&mut vm, script, true, input).await?,
+            Evaluated::Open => begin(&mut vm, script, false, input).await?,
         };
         let is_module = script.form == Form::Module;
         if let Begun::Ended { address, length } = begun
@@ -214,21 +223,45 @@ fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     haystack.windows(needle.len()).any(|window| window == needle)
 }
 
-/// Evaluates the code and hands it to the prelude, a module with the request.
-async fn begin(vm: &mut Vm<'_>, compiled: u64, script: &Script, input: Input) -> Result<Begun> {
-    let evaluation = script.reading.evaluation();
-    if evaluation != Evaluation::Module {
-        return vm.begin(compiled, evaluation, None).await;
+/// Gives a run what is its own, before any of its code runs. The seed is handed back.
+fn prepare(vm: &mut Vm<'_>) -> Result<u64> {
+    vm.set_start(CoarseClock::wall().as_millis() as u64)?;
+    vm.seed_random()
+}
+
+/// Reads the source and evaluates it: all of a script, the top level of a module.
+async fn evaluate(vm: &mut Vm<'_>, script: &Script, input: &Input) -> Result<Evaluated> {
+    let Script { source, reading, .. } = script;
+    // Reading leaves more in memory than what is kept of it.
+    let was_read = reading.is_read();
+    let Some(compiled) = reading.read(vm, source).await? else { return Ok(Evaluated::Threw) };
+    let seed = prepare(vm)?;
+    if let Some(task) = input.task.clone() {
+        Box::pin(restore(vm, task)).await?;
     }
     if !input.bytes.is_empty() {
         Box::pin(give(vm, &input.bytes)).await?;
+    }
+    vm.guest_mut().has_asked = false;
+    let evaluated = vm.evaluate(compiled, reading.evaluation()).await?;
+    if evaluated == Evaluated::Settled && was_read && input.is_bare() {
+        reading.keep_evaluated(vm, compiled, seed)?;
+    }
+    Ok(evaluated)
+}
+
+/// Hands what was evaluated to the prelude, a module with the request.
+async fn begin(vm: &mut Vm<'_>, script: &Script, is_settled: bool, input: Input) -> Result<Begun> {
+    let evaluation = script.reading.evaluation();
+    if evaluation != Evaluation::Module {
+        return vm.begin(evaluation, false, None).await;
     }
     let export = serde_json::to_string(input.export.as_deref().unwrap_or("default"))?;
     let args = match input.args.encoding {
         None => input.args.values.text(),
         Some(Encoding::Base64) => "null",
     };
-    vm.begin(compiled, evaluation, Some(&format!("[{export},{args}]"))).await
+    vm.begin(evaluation, is_settled, Some(&format!("[{export},{args}]"))).await
 }
 
 async fn give(vm: &mut Vm<'_>, arguments: &[Bytes]) -> Result<()> {

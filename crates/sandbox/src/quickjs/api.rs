@@ -18,6 +18,7 @@ exports!(
     qjs_new_uint8_array,
     resolve_module = "JS_ResolveModule",
     runabout_begin,
+    runabout_evaluate,
     wasm_free,
     wasm_malloc,
 );

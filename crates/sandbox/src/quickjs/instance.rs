@@ -35,6 +35,8 @@ pub enum Start {
     /// What an earlier run has made of its source. It writes to far fewer pages, and so an instance of its
     /// own kind has far fewer to put back.
     Compiled,
+    /// What an earlier run's top level has left.
+    Evaluated,
 }
 
 /// Where instances come from, and where they go when they can be used again.
@@ -317,8 +319,13 @@ mod tests {
         let sandbox = start();
         for (index, source) in SCRIPTS[..5].iter().cycle().take(200).enumerate() {
             run(&sandbox, source, 64 << 20).await;
-            // One that reads source, and one that begins with what was kept of it the second time.
-            let expected = if index < 10 { 1 } else { 2 };
+            // One that reads source, one that begins with what was kept of it the second time, and one with
+            // what a top level has left the third time.
+            let expected = match index {
+                ..10 => 1,
+                10..16 => 2,
+                _ => 3,
+            };
             assert_eq!(idle(&sandbox), expected, "{index}: {source}");
         }
     }

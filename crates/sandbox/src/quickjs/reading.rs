@@ -1,14 +1,14 @@
 //! What QuickJS makes of a program's source, kept from one run for the next. Reading source runs none
 //! of it, so that what reading leaves in memory follows from the snapshot and the source alone:
-//! whoever finds it there finds nothing of another run.
+//! whoever finds it there finds nothing of another run. The same is true of a module's top level, if
+//! nothing of the run was there before it and it has asked for nothing that differs from run to run.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use wasmtime::Result;
 
-use super::instance::HEAP;
-use super::instance::Start;
+use super::instance::{HEAP, Start};
 use super::layout;
 use super::vm::{Evaluation, Vm};
 
@@ -24,12 +24,14 @@ pub struct Reading {
     /// What runs once is not worth keeping: the second run keeps it.
     was_run: AtomicBool,
     kept: OnceLock<Kept>,
+    /// What is left when the top level has run, too; `None` if that is more than is kept.
+    evaluated: OnceLock<Option<Kept>>,
     /// Whoever counts what is kept has not counted it yet.
     is_newly_kept: AtomicBool,
 }
 
-/// What reading changed on the heap.
-struct Kept {
+/// What reading, and perhaps the top level, has changed on the heap.
+pub struct Kept {
     /// The compiled code, a value on that heap.
     compiled: u64,
     heap_bytes: usize,
@@ -45,6 +47,7 @@ impl Reading {
             evaluation,
             was_run: AtomicBool::new(false),
             kept: OnceLock::new(),
+            evaluated: OnceLock::new(),
             is_newly_kept: AtomicBool::new(false),
         }
     }
@@ -54,7 +57,11 @@ impl Reading {
     }
 
     /// What a run of it begins with; `None` if that does not fit the memory that others begin with.
-    pub fn start(&self) -> Option<Start> {
+    /// `is_bare` says that its top level finds nothing of the run.
+    pub fn start(&self, is_bare: bool) -> Option<Start> {
+        if is_bare && self.evaluated().is_some() {
+            return Some(Start::Evaluated);
+        }
         match self.kept.get() {
             None => Some(Start::Source),
             Some(kept) => (kept.heap_bytes <= HEAP.len()).then_some(Start::Compiled),
@@ -63,7 +70,9 @@ impl Reading {
 
     /// The memory that it holds.
     pub fn kept_bytes(&self) -> usize {
-        self.kept.get().map_or(0, |kept| kept.bytes.len() + size_of_val(&kept.spans[..]))
+        let all = [self.kept.get(), self.evaluated()];
+        let bytes = |kept: &Kept| kept.bytes.len() + size_of_val(&kept.spans[..]);
+        all.into_iter().flatten().map(bytes).sum()
     }
 
     /// Whether something was kept since this was last asked.
@@ -75,7 +84,7 @@ impl Reading {
     /// be read; the exception waits.
     pub async fn read(&self, vm: &mut Vm<'_>, source: &[u8]) -> Result<Option<u64>> {
         if let Some(kept) = self.kept.get() {
-            kept.put(vm.heap_of(kept.heap_bytes).await?);
+            kept.begin(vm).await?;
             return Ok(Some(kept.compiled));
         }
         vm.guest_mut().has_asked = false;
@@ -92,9 +101,43 @@ impl Reading {
         }
         Ok(compiled)
     }
+
+    /// What a run begins with whose top level finds nothing of it.
+    pub fn evaluated(&self) -> Option<&Kept> {
+        self.evaluated.get().and_then(Option::as_ref)
+    }
+
+    /// Whether what reading has left is kept.
+    pub fn is_read(&self) -> bool {
+        self.kept.get().is_some()
+    }
+
+    /// Keeps what a module's top level has left that began with what was kept of reading it, if all of that
+    /// follows from its source. Nothing of the run was there before it, but for its seed and its start, which
+    /// each run writes anew.
+    pub fn keep_evaluated(&self, vm: &Vm<'_>, compiled: u64, seed: u64) -> Result<()> {
+        let is_first = self.evaluated.get().is_none();
+        // A top level that was refused memory, or has grown it, was within the limits of its run alone.
+        let is_small = vm.out_of_memory().is_none() && vm.heap()?.len() == HEAP.len();
+        let follows = !vm.guest().has_asked && !vm.has_used_random(seed)? && vm.is_untouched()?;
+        if is_first && is_small && follows {
+            let kept = Kept::find(vm.heap()?, compiled);
+            // Another run may have been faster; what it kept is the same.
+            if self.evaluated.set(kept).is_ok() {
+                self.is_newly_kept.store(true, Relaxed);
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Kept {
+    /// Puts it in the place of what an instance begins with that has run nothing yet.
+    pub async fn begin(&self, vm: &mut Vm<'_>) -> Result<()> {
+        self.put(vm.heap_of(self.heap_bytes).await?);
+        Ok(())
+    }
+
     /// `None` if there is more than is kept.
     fn find(heap: &[u8], compiled: u64) -> Option<Self> {
         // What stands in the room for sources is read once, and not looked at again.
@@ -137,5 +180,169 @@ fn is_unchanged(start: usize, block: &[u8]) -> bool {
     match HEAP.get(start..start + block.len()) {
         Some(before) => before == block,
         None => block.iter().all(|byte| *byte == 0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use runabout_protocol::{Arguments, Attempt, Json, Limits, Outcome, TaskId};
+    use tokio_util::sync::CancellationToken;
+
+    use crate::program::{Kind, Program};
+    use crate::{Config, Invocation, Sandbox, Silent, SourceLanguage, TaskContext, accept};
+
+    fn start() -> Sandbox {
+        Sandbox::new(Config::for_this_machine()).expect("the sandbox starts")
+    }
+
+    async fn program(sandbox: &Sandbox, source: &str) -> Arc<Program> {
+        let source = Bytes::copy_from_slice(source.as_bytes());
+        let accepted = accept(source, SourceLanguage::JavaScript).expect("is accepted");
+        let (digest, form) = (accepted.digest, accepted.form);
+        let program = sandbox.prepare(digest, accepted.language, form, accepted.bytes).await;
+        program.expect("is read")
+    }
+
+    fn invocation() -> Invocation {
+        Invocation {
+            export: None,
+            args: Arguments::none(),
+            stdin: None,
+            limits: Limits::default(),
+            task: None,
+            observer: Arc::new(Silent),
+            cancel: CancellationToken::new(),
+        }
+    }
+
+    async fn run(sandbox: &Sandbox, program: &Arc<Program>, invocation: Invocation) -> String {
+        match sandbox.run(program, invocation).await.expect("runs").outcome {
+            Outcome::Returned(returned) => returned.value.text().to_owned(),
+            outcome => format!("{outcome:?}"),
+        }
+    }
+
+    fn is_top_level_kept(program: &Program) -> bool {
+        match &program.kind {
+            Kind::Js(script) => script.reading.evaluated().is_some(),
+            _ => false,
+        }
+    }
+
+    /// Runs it some times, which always gives the same.
+    async fn check(source: &str, is_kept: bool, expected: &str) {
+        let sandbox = start();
+        let program = program(&sandbox, source).await;
+        for turn in 0..6 {
+            let returned = run(&sandbox, &program, invocation()).await;
+            assert_eq!(returned, expected, "{source}, turn {turn}");
+            assert_eq!(is_top_level_kept(&program), is_kept && turn >= 2, "{source}, turn {turn}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_top_level_that_follows_from_its_source_runs_no_more() {
+        check("let n = 0; export default () => ++n", true, "1").await;
+        check("const all = []; export default () => all.push(1)", true, "1").await;
+        check(
+            "const m = new Map([[1, { a: 'b' }]]); export default () => m.get(1).a",
+            true,
+            "\"b\"",
+        )
+        .await;
+        check(
+            "class A { #p = 2; get p() { return this.#p } }
+             const a = new A(); export default () => a.p",
+            true,
+            "2",
+        )
+        .await;
+        check("const r = /(a+)b/g; export default () => r.exec('aab')[1]", true, "\"aa\"").await;
+        check("Array.prototype.map = 7; export default () => [].map", true, "7").await;
+        check("export default async () => { await null; return 3 }", true, "3").await;
+        check("export default () => { throw new Error('no') }", true, &threw("no")).await;
+        check("Promise.reject(1).catch(() => {}); export default () => 1", false, "1").await;
+    }
+
+    fn threw(message: &str) -> String {
+        let stack = Some("    at default (function.js:1:34)".to_owned());
+        let report = runabout_protocol::ErrorReport {
+            name: "Error".to_owned(),
+            message: message.to_owned(),
+            stack,
+        };
+        format!("{:?}", Outcome::Threw(report))
+    }
+
+    #[tokio::test]
+    async fn a_top_level_that_asks_for_what_is_its_runs_own_runs_each_time() {
+        for top_level in [
+            "Math.random()",
+            "Date.now()",
+            "new Date()",
+            "performance.now()",
+            "performance.timeOrigin",
+            "JSON.stringify(performance)",
+            "console.log('here')",
+            "crypto.randomUUID()",
+            "crypto.getRandomValues(new Uint8Array(1))",
+            "setTimeout(() => {}, 1)",
+            "runabout.progress(0.5)",
+            "runabout.checkpoint({})",
+            "await null",
+            "queueMicrotask(() => {})",
+            "Promise.reject(1)",
+            "Promise.resolve().then(() => {})",
+            "new Uint8Array(4 << 20)",
+            "try { new Uint8Array(100 << 20) } catch {}",
+        ] {
+            let source = format!("{top_level}; export default () => 5");
+            check(&source, false, "5").await;
+        }
+    }
+
+    #[tokio::test]
+    async fn chance_is_each_runs_own_after_a_top_level_that_is_kept() {
+        let sandbox = start();
+        let program = program(&sandbox, "export default () => Math.random()").await;
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..10 {
+            seen.insert(run(&sandbox, &program, invocation()).await);
+        }
+        assert!(is_top_level_kept(&program));
+        assert_eq!(seen.len(), 10);
+    }
+
+    #[tokio::test]
+    async fn a_top_level_finds_its_task() {
+        let sandbox = start();
+        let source = "const id = runabout.task?.id; export default () => id ?? null";
+        let program = program(&sandbox, source).await;
+        for turn in 0..10 {
+            assert_eq!(run(&sandbox, &program, invocation()).await, "null");
+            let id = format!("0198a000-0000-7000-8000-{turn:012}");
+            let id: TaskId = id.parse().expect("is an id");
+            let task = Some(TaskContext { id, attempt: Attempt(1), checkpoint: None });
+            let returned = run(&sandbox, &program, Invocation { task, ..invocation() }).await;
+            assert_eq!(returned, format!("\"{id}\""));
+        }
+        assert!(is_top_level_kept(&program));
+    }
+
+    #[tokio::test]
+    async fn arguments_are_each_runs_own_after_a_top_level_that_is_kept() {
+        let sandbox = start();
+        let source = "const all = []; export default (a) => { all.push(a); return all }";
+        let program = program(&sandbox, source).await;
+        for turn in 0..10 {
+            let values = Json::parse(format!("[{turn}]")).expect("is JSON");
+            let args = Arguments { values, encoding: None };
+            let returned = run(&sandbox, &program, Invocation { args, ..invocation() }).await;
+            assert_eq!(returned, format!("[{turn}]"));
+        }
+        assert!(is_top_level_kept(&program));
     }
 }

@@ -47,6 +47,23 @@ impl Evaluation {
             Self::Module => layout::INVOKE_VALUE,
         }
     }
+
+    /// How many arguments that is given: what the evaluation gave, and of a module its namespace and the
+    /// request.
+    fn argument_count(self) -> u32 {
+        if self == Self::Module { 3 } else { 1 }
+    }
+}
+
+/// What came of evaluating code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evaluated {
+    /// A module that has run to its end and left nothing to do.
+    Settled,
+    /// The entry point of its kind sees to it.
+    Open,
+    /// It threw, and the exception has not been told to the prelude.
+    Threw,
 }
 
 /// How far a run came in its first call.
@@ -177,10 +194,12 @@ impl<'a> Vm<'a> {
     }
 
     /// Gives `Math.random` a seed of its own: the snapshot's is the same for every run.
-    pub fn seed_random(&mut self) -> Result<()> {
+    pub fn seed_random(&mut self) -> Result<u64> {
         let seed = seed().map_err(|error| format_err!("no randomness: {error}"))?;
         // The generator never leaves zero.
-        self.write(layout::RANDOM_STATE, &seed.max(1).to_le_bytes())
+        let seed = seed.max(1);
+        self.write(layout::RANDOM_STATE, &seed.to_le_bytes())?;
+        Ok(seed)
     }
 
     /// When the run began, in milliseconds since 1970, for `performance`.
@@ -209,33 +228,60 @@ impl<'a> Vm<'a> {
         Ok(Some(compiled))
     }
 
-    /// Evaluates what was compiled, hands it to the prelude with the request, and runs promise jobs
-    /// until there are none.
+    /// Evaluates what was compiled: of a script that is all of it, of a module its top level.
+    pub async fn evaluate(&mut self, compiled: u64, evaluation: Evaluation) -> Result<Evaluated> {
+        let mut told = [0; 16];
+        told[..4].copy_from_slice(&evaluation.argument_count().to_le_bytes());
+        told[8..].copy_from_slice(&compiled.to_le_bytes());
+        self.write(layout::ARGUMENT_COUNT, &told)?;
+        let answer: u32 = api!(self.runabout_evaluate(layout::FRAME))?;
+        match answer {
+            0 => Ok(Evaluated::Open),
+            1 => Ok(Evaluated::Threw),
+            4 => Ok(Evaluated::Settled),
+            _ => broken(),
+        }
+    }
+
+    /// Hands what was evaluated to the prelude with the request, and runs promise jobs until there are none.
     pub async fn begin(
         &mut self,
-        compiled: u64,
         evaluation: Evaluation,
+        is_settled: bool,
         request: Option<&str>,
     ) -> Result<Begun> {
-        let (room, request_bytes, argument_count) = match request {
-            Some(request) => (self.put_text(request.as_bytes()).await?, request.len() as u32, 3),
-            None => (0, 0, 1_u32),
+        let (room, request_bytes) = match request {
+            Some(request) => (self.put_text(request.as_bytes()).await?, request.len() as u32),
+            None => (0, 0),
         };
-        let mut beginning = [0; 32];
-        beginning[..4].copy_from_slice(&room.to_le_bytes());
-        beginning[4..8].copy_from_slice(&request_bytes.to_le_bytes());
-        beginning[8..12].copy_from_slice(&argument_count.to_le_bytes());
-        beginning[16..24].copy_from_slice(&compiled.to_le_bytes());
-        beginning[24..].copy_from_slice(&evaluation.entry().to_le_bytes());
-        self.write(layout::BEGINNING, &beginning)?;
+        let entry = if is_settled { layout::CALL_VALUE } else { evaluation.entry() };
+        let mut told = [0; 12];
+        told[..4].copy_from_slice(&room.to_le_bytes());
+        told[4..8].copy_from_slice(&request_bytes.to_le_bytes());
+        told[8..].copy_from_slice(&evaluation.argument_count().to_le_bytes());
+        self.write(layout::REQUEST, &told)?;
+        self.write(layout::ENTRY, &entry.to_le_bytes())?;
         let answer: u32 = api!(self.runabout_begin(layout::FRAME))?;
         match answer {
             0 => Ok(Begun::SeeMail),
-            // Its own code, or a promise job.
+            // The request, or a promise job.
             1 | 3 => Ok(Begun::Threw),
             2 => broken(),
             address => Ok(Begun::Ended { address, length: self.read_u32(layout::TEXT_BYTES)? }),
         }
+    }
+
+    /// Whether `Math.random` has been used since it was given that seed. Each use changes its state, and none
+    /// comes back before 2^64 - 1 of them (Marsaglia, Xorshift RNGs, 2003).
+    pub fn has_used_random(&self, seed: u64) -> Result<bool> {
+        Ok(self.read_u64(layout::RANDOM_STATE)? != seed)
+    }
+
+    /// Whether the run has done nothing yet that is known outside of its memory, or set timers.
+    pub fn is_untouched(&self) -> Result<bool> {
+        let mail = self.mail()?;
+        let is_pending = mail.state == State::Pending && mail.timers == 0;
+        Ok(is_pending && self.js().rejections.is_empty())
     }
 
     /// Puts a text where QuickJS can read it, with a zero byte behind it: into the room for short
