@@ -40,11 +40,12 @@ const FREE_BYTES: i32 = 440 << 10;
 const STACK_BYTES_MAX: i32 = 512 << 10;
 
 /// The host functions that the prelude is given.
-const HOST_FUNCTIONS: &[&str] = &["log", "progress", "checkpoint", "random", "encode", "decode"];
+const HOST_FUNCTIONS: &[&str] =
+    &["log", "progress", "checkpoint", "task", "state", "random", "encode", "decode"];
 
 /// What the sandbox calls in the prelude.
 const ENTRY_POINTS: &[&str] =
-    &["restore", "give", "settle", "adopt", "invoke", "call", "fail", "fire", "take"];
+    &["give", "settle", "adopt", "invoke", "call", "fail", "fire", "take"];
 
 /// Those with which a run begins: the engine wants their values, not their handles.
 const BEGINNINGS: &[&str] = &["settle", "adopt", "invoke", "call"];

@@ -5,7 +5,7 @@
 // Called by the build script as `prelude(host, mail)`:
 //   host  functions that leave the sandbox: log, progress, checkpoint, random, encode, decode, now
 //   mail  a Float64Array that the host reads straight from memory, see MAIL below
-// Returns what the host calls: restore, give, settle, adopt, invoke, call, fail, fire, take.
+// Returns what the host calls: give, settle, adopt, invoke, call, fail, fire, take.
 (function prelude(host, mail) {
   'use strict';
 
@@ -133,13 +133,6 @@
     } catch (error) {
       fail(error);
     }
-  }
-
-  // Before the code is evaluated: `text` is the task as JSON; `bytes` its checkpoint, if that is
-  // bytes.
-  function restore(text, bytes) {
-    runabout.task = parse(text);
-    if (bytes !== undefined) runabout.task.checkpoint = bytes;
   }
 
   function settle(value) {
@@ -454,8 +447,23 @@
     if (answer !== undefined) throw new RangeError(answer);
   }
 
+  // Undefined until it is asked for: the sandbox hears of that.
+  let task;
+
   const runabout = {
-    task: null,
+    get task() {
+      if (task === undefined) {
+        const text = host.task();
+        task = text === undefined ? null : parse(text);
+        const bytes = host.state();
+        if (bytes !== undefined) task.checkpoint = bytes;
+      }
+      return task;
+    },
+    set task(value) {
+      host.task();
+      task = value === undefined ? null : value;
+    },
     progress(fraction, message) {
       const number = +fraction;
       if (!isFiniteNumber(number)) throw new TypeError('progress takes a number from 0 to 1');
@@ -590,5 +598,5 @@
     define(name, stub);
   }
 
-  return { restore, give, settle, adopt, invoke, call, fail, fire, take };
+  return { give, settle, adopt, invoke, call, fail, fire, take };
 })

@@ -20,7 +20,6 @@ use wasmtime::{Engine, Module, Result, Store, Trap, format_err};
 
 use crate::guest::{Guest, failure, result_too_large};
 use crate::host::RESULT_BYTES_MAX;
-use crate::invocation::TaskContext;
 use crate::rewind::PageMap;
 use crate::wasi::{CoarseClock, decode_bytes};
 pub use instance::IDLE_MAX;
@@ -78,27 +77,22 @@ pub struct Input {
     export: Option<String>,
     args: Arguments,
     bytes: Vec<Bytes>,
-    task: Option<TaskContext>,
 }
 
 impl Input {
     /// # Errors
     /// The arguments are not what their marker says.
-    pub fn read(
-        export: Option<String>,
-        args: Arguments,
-        task: Option<TaskContext>,
-    ) -> Result<Self, crate::Error> {
+    pub fn read(export: Option<String>, args: Arguments) -> Result<Self, crate::Error> {
         let bytes = match args.encoding {
             Some(Encoding::Base64) => decode_bytes(&args)?,
             None => Vec::new(),
         };
-        Ok(Self { export, args, bytes, task })
+        Ok(Self { export, args, bytes })
     }
 
-    /// Whether a module's top level finds nothing of it: a task is there before, and so are bytes.
+    /// Whether nothing of it is in memory before a module's top level has run, as bytes are.
     fn is_bare(&self) -> bool {
-        self.task.is_none() && self.bytes.is_empty()
+        self.bytes.is_empty()
     }
 }
 
@@ -236,9 +230,6 @@ async fn evaluate(vm: &mut Vm<'_>, script: &Script, input: &Input) -> Result<Eva
     let was_read = reading.is_read();
     let Some(compiled) = reading.read(vm, source).await? else { return Ok(Evaluated::Threw) };
     let seed = prepare(vm)?;
-    if let Some(task) = input.task.clone() {
-        Box::pin(restore(vm, task)).await?;
-    }
     if !input.bytes.is_empty() {
         Box::pin(give(vm, &input.bytes)).await?;
     }
@@ -270,25 +261,6 @@ async fn give(vm: &mut Vm<'_>, arguments: &[Bytes]) -> Result<()> {
         vm.call_entry(layout::GIVE, &[array]).await?;
     }
     Ok(())
-}
-
-/// Gives the run its task, as `runabout.task`, with the checkpoint that an earlier attempt left.
-async fn restore(vm: &mut Vm<'_>, task: TaskContext) -> Result<()> {
-    let (checkpoint, bytes) = match task.checkpoint {
-        None => (Json::null(), None),
-        Some(checkpoint) if checkpoint.encoding.is_none() => (checkpoint.state, None),
-        Some(checkpoint) => {
-            let bytes = BASE64_STANDARD.decode(checkpoint.state.read::<String>()?)?;
-            (Json::null(), Some(bytes))
-        }
-    };
-    let (id, attempt, checkpoint) = (task.id, task.attempt, checkpoint.text());
-    let text = format!(r#"{{"id":"{id}","attempt":{attempt},"checkpoint":{checkpoint}}}"#);
-    let mut arguments = vec![vm.new_string(text.as_bytes()).await?];
-    if let Some(bytes) = bytes {
-        arguments.push(vm.new_uint8_array(&bytes).await?);
-    }
-    vm.call_entry(layout::RESTORE, &arguments).await
 }
 
 /// The event loop: promise jobs until there are none, then the next timer. A module's run ends when

@@ -116,12 +116,12 @@ async fn execute(
     meter: Arc<Meter>,
     host: Arc<Mutex<Host>>,
 ) -> Result<Outcome, Error> {
-    let Invocation { export, args, stdin, task, .. } = invocation;
+    let Invocation { export, args, stdin, .. } = invocation;
     let mut guest = Guest::new(meter, host, inner.executor.clone());
     match &program.kind {
         Kind::Js(script) => {
             let export = js_export(script, export.as_deref())?;
-            let input = quickjs::Input::read(export, args, task)?;
+            let input = quickjs::Input::read(export, args)?;
             let outcome = inner.quickjs.run(guest, script, input).await;
             if script.has_grown() {
                 inner.compiler.weigh_again(program);

@@ -9,6 +9,7 @@ use wasmtime::{Caller, Engine, Extern, Linker, Result, bail, format_err};
 use super::vm::Vm;
 use crate::guest::{Guest, add_looks};
 use crate::host::CHECKPOINT_BYTES_MAX;
+use crate::invocation::TaskContext;
 use crate::wasi::CoarseClock;
 
 const SUCCESS: i32 = 0;
@@ -71,6 +72,8 @@ async fn host_call(vm: &mut Vm<'_>, name: &[u8], arguments: &[u32]) -> Result<u3
         (b"log", [stream, text]) => log(vm, *stream, *text).await,
         (b"progress", [fraction, message]) => progress(vm, *fraction, *message).await,
         (b"checkpoint", [kind, state]) => checkpoint(vm, *kind, *state).await,
+        (b"task", []) => task(vm).await,
+        (b"state", []) => state(vm).await,
         (b"random", [array]) => random(vm, *array).await,
         (b"encode", [text]) => {
             let (address, length) = vm.text_at(*text).await?;
@@ -118,6 +121,31 @@ async fn checkpoint(vm: &mut Vm<'_>, kind: u32, state: u32) -> Result<u32> {
     };
     vm.guest().host.lock().checkpoint(checkpoint);
     vm.undefined().await
+}
+
+/// The task as JSON, with the checkpoint that an earlier attempt left unless that is bytes; undefined if the
+/// run has none.
+async fn task(vm: &mut Vm<'_>) -> Result<u32> {
+    let task = vm.guest().host.lock().task.clone();
+    let Some(TaskContext { id, attempt, checkpoint }) = task else { return vm.undefined().await };
+    let state = checkpoint.filter(|checkpoint| checkpoint.encoding.is_none());
+    let state = state.map_or(Json::null(), |checkpoint| checkpoint.state);
+    let state = state.text();
+    let text = format!(r#"{{"id":"{id}","attempt":{attempt},"checkpoint":{state}}}"#);
+    vm.new_string(text.as_bytes()).await
+}
+
+/// The checkpoint that an earlier attempt left, if it is bytes; or else undefined.
+async fn state(vm: &mut Vm<'_>) -> Result<u32> {
+    let task = vm.guest().host.lock().task.clone();
+    let checkpoint = task.and_then(|task| task.checkpoint);
+    match checkpoint.filter(|checkpoint| checkpoint.encoding.is_some()) {
+        Some(checkpoint) => {
+            let bytes = BASE64_STANDARD.decode(checkpoint.state.read::<String>()?)?;
+            vm.new_uint8_array(&bytes).await
+        }
+        None => vm.undefined().await,
+    }
 }
 
 /// The prelude has checked the length; a guest may have misled it.

@@ -188,7 +188,7 @@ mod tests {
     use std::sync::Arc;
 
     use bytes::Bytes;
-    use runabout_protocol::{Arguments, Attempt, Json, Limits, Outcome, TaskId};
+    use runabout_protocol::{Arguments, Attempt, Checkpoint, Json, Limits, Outcome, TaskId};
     use tokio_util::sync::CancellationToken;
 
     use crate::program::{Kind, Program};
@@ -263,18 +263,12 @@ mod tests {
         check("const r = /(a+)b/g; export default () => r.exec('aab')[1]", true, "\"aa\"").await;
         check("Array.prototype.map = 7; export default () => [].map", true, "7").await;
         check("export default async () => { await null; return 3 }", true, "3").await;
-        check("export default () => { throw new Error('no') }", true, &threw("no")).await;
+        check("export default () => { throw 7 }", true, &threw()).await;
         check("Promise.reject(1).catch(() => {}); export default () => 1", false, "1").await;
     }
 
-    fn threw(message: &str) -> String {
-        let stack = Some("    at default (function.js:1:34)".to_owned());
-        let report = runabout_protocol::ErrorReport {
-            name: "Error".to_owned(),
-            message: message.to_owned(),
-            stack,
-        };
-        format!("{:?}", Outcome::Threw(report))
+    fn threw() -> String {
+        format!("{:?}", Outcome::threw("Error", "threw 7".to_owned()))
     }
 
     #[tokio::test]
@@ -292,6 +286,9 @@ mod tests {
             "setTimeout(() => {}, 1)",
             "runabout.progress(0.5)",
             "runabout.checkpoint({})",
+            "runabout.task",
+            "runabout.task = 7",
+            "({ ...runabout.task })",
             "await null",
             "queueMicrotask(() => {})",
             "Promise.reject(1)",
@@ -328,6 +325,27 @@ mod tests {
             let task = Some(TaskContext { id, attempt: Attempt(1), checkpoint: None });
             let returned = run(&sandbox, &program, Invocation { task, ..invocation() }).await;
             assert_eq!(returned, format!("\"{id}\""));
+        }
+        assert!(!is_top_level_kept(&program));
+    }
+
+    #[tokio::test]
+    async fn a_task_is_each_runs_own_after_a_top_level_that_is_kept() {
+        let sandbox = start();
+        let source = "const { log } = runabout; export default () => runabout.task";
+        let program = program(&sandbox, source).await;
+        for turn in 0..10 {
+            assert_eq!(run(&sandbox, &program, invocation()).await, "null");
+            let (id, attempt) = (format!("0198a000-0000-7000-8000-{turn:012}"), turn + 1);
+            let state = Json::parse(format!("[{turn}]")).expect("is JSON");
+            let task = Some(TaskContext {
+                id: id.parse().expect("is an id"),
+                attempt: Attempt(attempt),
+                checkpoint: Some(Checkpoint { state, encoding: None }),
+            });
+            let returned = run(&sandbox, &program, Invocation { task, ..invocation() }).await;
+            let expected = format!(r#"{{"id":"{id}","attempt":{attempt},"checkpoint":[{turn}]}}"#);
+            assert_eq!(returned, expected);
         }
         assert!(is_top_level_kept(&program));
     }
