@@ -23,8 +23,8 @@ use crate::host::RESULT_BYTES_MAX;
 use crate::rewind::PageMap;
 use crate::wasi::{CoarseClock, decode_bytes};
 pub use instance::IDLE_MAX;
-use instance::Instances;
-use reading::Reading;
+use instance::{Instances, Start};
+use reading::{Kept, Reading};
 pub use vm::JsState;
 use vm::{Begun, Evaluated, Evaluation, State, Vm};
 
@@ -130,10 +130,16 @@ impl QuickJs {
         script: &Script,
         input: Input,
     ) -> Result<Outcome> {
-        let start = script.reading.start(input.is_bare());
+        let memory_bytes = guest.meter.limits().memory_bytes;
+        let is_enough = |kept: &&Kept| input.is_bare() && kept.fits(memory_bytes);
+        let kept = script.reading.evaluated().filter(is_enough);
+        let start = match kept {
+            Some(kept) => kept.start(Start::Evaluated),
+            None => script.reading.start(),
+        };
         let mut instance = self.instances.get(guest, start).await?;
         let (outcome, has_waited) = {
-            let driven = pin!(Self::drive(&mut instance, script, input));
+            let driven = pin!(Self::drive(&mut instance, script, kept, input));
             observed(driven).await
         };
         if outcome.is_ok() {
@@ -142,15 +148,20 @@ impl QuickJs {
         outcome
     }
 
-    async fn drive(store: &mut Store<Guest>, script: &Script, input: Input) -> Result<Outcome> {
+    async fn drive(
+        store: &mut Store<Guest>,
+        script: &Script,
+        kept: Option<&Kept>,
+        input: Input,
+    ) -> Result<Outcome> {
         let mut vm = Vm::of(store);
-        let evaluated = match script.reading.evaluated() {
-            Some(kept) if input.is_bare() => {
+        let evaluated = match kept {
+            Some(kept) => {
                 kept.begin(&mut vm).await?;
                 prepare(&mut vm)?;
                 Evaluated::Settled
             }
-            _ => Box::pin(evaluate(&mut vm, script, &input)).await?,
+            None => Box::pin(evaluate(&mut vm, script, &input)).await?,
         };
         let begun = match evaluated {
             Evaluated::Threw => Begun::Threw,

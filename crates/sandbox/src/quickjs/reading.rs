@@ -56,16 +56,10 @@ impl Reading {
         self.evaluation
     }
 
-    /// What a run of it begins with; `None` if that does not fit the memory that others begin with.
-    /// `is_bare` says that its top level finds nothing of the run.
-    pub fn start(&self, is_bare: bool) -> Option<Start> {
-        if is_bare && self.evaluated().is_some() {
-            return Some(Start::Evaluated);
-        }
-        match self.kept.get() {
-            None => Some(Start::Source),
-            Some(kept) => (kept.heap_bytes <= HEAP.len()).then_some(Start::Compiled),
-        }
+    /// What a run begins with that has to run its top level; `None` if that does not fit the memory that
+    /// others begin with.
+    pub fn start(&self) -> Option<Start> {
+        self.kept.get().map_or(Some(Start::Source), |kept| kept.start(Start::Compiled))
     }
 
     /// The memory that it holds.
@@ -102,7 +96,7 @@ impl Reading {
         Ok(compiled)
     }
 
-    /// What a run begins with whose top level finds nothing of it.
+    /// What a run may begin with whose top level finds nothing of it; `None` if it has to run that.
     pub fn evaluated(&self) -> Option<&Kept> {
         self.evaluated.get().and_then(Option::as_ref)
     }
@@ -117,10 +111,10 @@ impl Reading {
     /// each run writes anew.
     pub fn keep_evaluated(&self, vm: &Vm<'_>, compiled: u64, seed: u64) -> Result<()> {
         let is_first = self.evaluated.get().is_none();
-        // A top level that was refused memory, or has grown it, was within the limits of its run alone.
-        let is_small = vm.out_of_memory().is_none() && vm.heap()?.len() == HEAP.len();
-        let follows = !vm.guest().has_asked && !vm.has_used_random(seed)? && vm.is_untouched()?;
-        if is_first && is_small && follows {
+        // Being refused memory is a matter of its run's limits.
+        let was_refused = vm.out_of_memory().is_some();
+        let has_asked = vm.guest().has_asked || vm.has_used_random(seed)?;
+        if is_first && !was_refused && !has_asked && vm.is_untouched()? {
             let kept = Kept::find(vm.heap()?, compiled);
             // Another run may have been faster; what it kept is the same.
             if self.evaluated.set(kept).is_ok() {
@@ -132,6 +126,17 @@ impl Reading {
 }
 
 impl Kept {
+    /// What a run begins with that this is put into: `start`, or `None` if it does not fit the memory that
+    /// others begin with.
+    pub fn start(&self, start: Start) -> Option<Start> {
+        (self.heap_bytes <= HEAP.len()).then_some(start)
+    }
+
+    /// Whether a run with such a limit of memory may have as much as it needs.
+    pub fn fits(&self, memory_bytes: u64) -> bool {
+        (layout::HEAP as usize + self.heap_bytes) as u64 <= memory_bytes
+    }
+
     /// Puts it in the place of what an instance begins with that has run nothing yet.
     pub async fn begin(&self, vm: &mut Vm<'_>) -> Result<()> {
         self.put(vm.heap_of(self.heap_bytes).await?);
@@ -263,6 +268,8 @@ mod tests {
         check("const r = /(a+)b/g; export default () => r.exec('aab')[1]", true, "\"aa\"").await;
         check("Array.prototype.map = 7; export default () => [].map", true, "7").await;
         check("export default async () => { await null; return 3 }", true, "3").await;
+        check("const a = new Uint8Array(4 << 20).fill(3); export default () => a[9]", true, "3")
+            .await;
         check("export default () => { throw 7 }", true, &threw()).await;
         check("Promise.reject(1).catch(() => {}); export default () => 1", false, "1").await;
     }
@@ -293,12 +300,26 @@ mod tests {
             "queueMicrotask(() => {})",
             "Promise.reject(1)",
             "Promise.resolve().then(() => {})",
-            "new Uint8Array(4 << 20)",
             "try { new Uint8Array(100 << 20) } catch {}",
         ] {
             let source = format!("{top_level}; export default () => 5");
             check(&source, false, "5").await;
         }
+    }
+
+    #[tokio::test]
+    async fn a_run_with_less_memory_runs_its_top_level() {
+        let sandbox = start();
+        let source = "let is_large = true; try { new Uint8Array(4 << 20).fill(1) } catch { is_large = false }
+            export default () => is_large";
+        let program = program(&sandbox, source).await;
+        for _ in 0..5 {
+            assert_eq!(run(&sandbox, &program, invocation()).await, "true");
+            let limits = Limits { memory_bytes: 4 << 20, ..Limits::default() };
+            let small = Invocation { limits, ..invocation() };
+            assert_eq!(run(&sandbox, &program, small).await, "false");
+        }
+        assert!(is_top_level_kept(&program));
     }
 
     #[tokio::test]
