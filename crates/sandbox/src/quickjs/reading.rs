@@ -15,7 +15,8 @@ use super::vm::{Evaluation, Vm};
 /// How finely changes are told apart.
 const BLOCK_BYTES: usize = 64;
 
-/// The most that is kept of a reading: a part of what all programs together may take.
+/// The most that is kept of a reading, and the largest heap that is kept of a top level: a part of what all
+/// programs together may take.
 const KEPT_BYTES_MAX: usize = 16 << 20;
 
 /// Source, and what reading it once has made of it.
@@ -111,10 +112,10 @@ impl Reading {
     /// each run writes anew.
     pub fn keep_evaluated(&self, vm: &Vm<'_>, compiled: u64, seed: u64) -> Result<()> {
         let is_first = self.evaluated.get().is_none();
-        // Being refused memory is a matter of its run's limits.
-        let was_refused = vm.out_of_memory().is_some();
+        // Being refused memory is a matter of its run's limits; and looking through much of it takes long.
+        let is_much = vm.out_of_memory().is_some() || vm.heap()?.len() > KEPT_BYTES_MAX;
         let has_asked = vm.guest().has_asked || vm.has_used_random(seed)?;
-        if is_first && !was_refused && !has_asked && vm.is_untouched()? {
+        if is_first && !is_much && !has_asked && vm.is_untouched()? {
             let kept = Kept::find(vm.heap()?, compiled);
             // Another run may have been faster; what it kept is the same.
             if self.evaluated.set(kept).is_ok() {
@@ -301,6 +302,7 @@ mod tests {
             "Promise.reject(1)",
             "Promise.resolve().then(() => {})",
             "try { new Uint8Array(100 << 20) } catch {}",
+            "try { new Uint8Array(200 << 20) } catch {}",
         ] {
             let source = format!("{top_level}; export default () => 5");
             check(&source, false, "5").await;
