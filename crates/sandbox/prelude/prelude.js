@@ -3,7 +3,7 @@
 // every run starts from a copy of it. Nothing here may depend on time or chance.
 //
 // Called by the build script as `prelude(host, mail)`:
-//   host  functions that leave the sandbox: log, progress, checkpoint, random, encode, decode, now
+//   host  functions that leave the sandbox: log, progress, checkpoint, task, state, random, encode, decode
 //   mail  a Float64Array that the host reads straight from memory, see MAIL below
 // Returns what the host calls: give, settle, adopt, invoke, call, fail, fire, take.
 (function prelude(host, mail) {
@@ -331,7 +331,9 @@
         break;
       }
       let text = '[Getter]';
-      if (property.get === undefined) {
+      if (value === runabout && key === 'task' && property.get !== undefined) {
+        text = show(knownTask(), depth + 1, seen);
+      } else if (property.get === undefined) {
         text = property.set === undefined ? show(property.value, depth + 1, seen) : '[Setter]';
       }
       const name = typeof key === 'symbol' ? `[${Symbol.prototype.toString.call(key)}]`
@@ -447,22 +449,26 @@
     if (answer !== undefined) throw new RangeError(answer);
   }
 
-  // Undefined until it is asked for: the sandbox hears of that.
-  let task;
+  let task = null;
+  let isTaskKnown = false;
+
+  // It is asked for when it is wanted: the sandbox hears of that.
+  function knownTask() {
+    if (!isTaskKnown) {
+      const text = host.task();
+      if (text !== undefined) task = parse(text);
+      const bytes = host.state();
+      if (bytes !== undefined) task.checkpoint = bytes;
+      isTaskKnown = true;
+    }
+    return task;
+  }
 
   const runabout = {
-    get task() {
-      if (task === undefined) {
-        const text = host.task();
-        task = text === undefined ? null : parse(text);
-        const bytes = host.state();
-        if (bytes !== undefined) task.checkpoint = bytes;
-      }
-      return task;
-    },
+    get task() { return knownTask(); },
     set task(value) {
-      host.task();
-      task = value === undefined ? null : value;
+      task = value;
+      isTaskKnown = true;
     },
     progress(fraction, message) {
       const number = +fraction;

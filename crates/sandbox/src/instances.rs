@@ -98,7 +98,7 @@ impl Instances {
             return;
         }
         let has_faulted = system.have_been_since(&again.faults);
-        match again.state.knowledge() {
+        match again.state.note_run() {
             Knowledge::All => {}
             Knowledge::Nothing => {
                 let guest = self.nobody.guest(store.data().executor());

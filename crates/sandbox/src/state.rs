@@ -221,8 +221,8 @@ impl State {
         })
     }
 
-    /// What is known when a run has ended.
-    pub fn knowledge(&self) -> Knowledge {
+    /// Notes that a run has ended; what is known then.
+    pub fn note_run(&self) -> Knowledge {
         match self.beginning.get() {
             Some(Some(_)) => Knowledge::All,
             Some(None) => Knowledge::Unfit,

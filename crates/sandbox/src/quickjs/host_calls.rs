@@ -126,24 +126,28 @@ async fn checkpoint(vm: &mut Vm<'_>, kind: u32, state: u32) -> Result<u32> {
 /// The task as JSON, with the checkpoint that an earlier attempt left unless that is bytes; undefined if the
 /// run has none.
 async fn task(vm: &mut Vm<'_>) -> Result<u32> {
-    let task = vm.guest().host.lock().task.clone();
-    let Some(TaskContext { id, attempt, checkpoint }) = task else { return vm.undefined().await };
-    let state = checkpoint.filter(|checkpoint| checkpoint.encoding.is_none());
-    let state = state.map_or(Json::null(), |checkpoint| checkpoint.state);
-    let state = state.text();
-    let text = format!(r#"{{"id":"{id}","attempt":{attempt},"checkpoint":{state}}}"#);
-    vm.new_string(text.as_bytes()).await
+    let text = vm.guest().host.lock().task.as_ref().map(|task| {
+        let TaskContext { id, attempt, checkpoint } = task;
+        let state = checkpoint.as_ref().filter(|checkpoint| checkpoint.encoding.is_none());
+        let state = state.map_or("null", |checkpoint| checkpoint.state.text());
+        format!(r#"{{"id":"{id}","attempt":{attempt},"checkpoint":{state}}}"#)
+    });
+    match text {
+        Some(text) => vm.new_string(text.as_bytes()).await,
+        None => vm.undefined().await,
+    }
 }
 
 /// The checkpoint that an earlier attempt left, if it is bytes; or else undefined.
 async fn state(vm: &mut Vm<'_>) -> Result<u32> {
-    let task = vm.guest().host.lock().task.clone();
-    let checkpoint = task.and_then(|task| task.checkpoint);
-    match checkpoint.filter(|checkpoint| checkpoint.encoding.is_some()) {
-        Some(checkpoint) => {
-            let bytes = BASE64_STANDARD.decode(checkpoint.state.read::<String>()?)?;
-            vm.new_uint8_array(&bytes).await
-        }
+    let text: Option<String> = {
+        let host = vm.guest().host.lock();
+        let checkpoint = host.task.as_ref().and_then(|task| task.checkpoint.as_ref());
+        let bytes = checkpoint.filter(|checkpoint| checkpoint.encoding.is_some());
+        bytes.map(|checkpoint| checkpoint.state.read()).transpose()?
+    };
+    match text {
+        Some(text) => vm.new_uint8_array(&BASE64_STANDARD.decode(text)?).await,
         None => vm.undefined().await,
     }
 }

@@ -15,9 +15,12 @@ use super::vm::{Evaluation, Vm};
 /// How finely changes are told apart.
 const BLOCK_BYTES: usize = 64;
 
-/// The most that is kept of a reading, and the largest heap that is kept of a top level: a part of what all
+/// The most that is kept of a program, and the largest heap that is kept of a top level: a part of what all
 /// programs together may take.
 const KEPT_BYTES_MAX: usize = 16 << 20;
+
+/// What is counted of an instance beside its memory: a table of some hundred functions.
+const OTHER_BYTES_MAX: usize = 16 << 10;
 
 /// Source, and what reading it once has made of it.
 pub struct Reading {
@@ -88,7 +91,7 @@ impl Reading {
             && self.was_run.swap(true, Relaxed)
             // What came of the time or of chance is this run's alone.
             && !vm.guest().has_asked
-            && let Some(kept) = Kept::find(vm.heap()?, compiled)
+            && let Some(kept) = Kept::find(vm.heap()?, compiled, KEPT_BYTES_MAX)
             // Another run may have been faster; what it kept is the same.
             && self.kept.set(kept).is_ok()
         {
@@ -116,7 +119,8 @@ impl Reading {
         let is_much = vm.out_of_memory().is_some() || vm.heap()?.len() > KEPT_BYTES_MAX;
         let has_asked = vm.guest().has_asked || vm.has_used_random(seed)?;
         if is_first && !is_much && !has_asked && vm.is_untouched()? {
-            let kept = Kept::find(vm.heap()?, compiled);
+            let left = KEPT_BYTES_MAX.saturating_sub(self.kept_bytes());
+            let kept = Kept::find(vm.heap()?, compiled, left);
             // Another run may have been faster; what it kept is the same.
             if self.evaluated.set(kept).is_ok() {
                 self.is_newly_kept.store(true, Relaxed);
@@ -135,7 +139,7 @@ impl Kept {
 
     /// Whether a run with such a limit of memory may have as much as it needs.
     pub fn fits(&self, memory_bytes: u64) -> bool {
-        (layout::HEAP as usize + self.heap_bytes) as u64 <= memory_bytes
+        (layout::HEAP as usize + self.heap_bytes + OTHER_BYTES_MAX) as u64 <= memory_bytes
     }
 
     /// Puts it in the place of what an instance begins with that has run nothing yet.
@@ -144,8 +148,8 @@ impl Kept {
         Ok(())
     }
 
-    /// `None` if there is more than is kept.
-    fn find(heap: &[u8], compiled: u64) -> Option<Self> {
+    /// `None` if there is more than `bytes_max`.
+    fn find(heap: &[u8], compiled: u64, bytes_max: usize) -> Option<Self> {
         // What stands in the room for sources is read once, and not looked at again.
         let room = (layout::SOURCE - layout::HEAP) as usize;
         let room = room..room + layout::SOURCE_BYTES_MAX as usize;
@@ -162,7 +166,7 @@ impl Kept {
                 _ => spans.push((start, block.len())),
             }
             bytes.extend_from_slice(block);
-            if bytes.len() > KEPT_BYTES_MAX {
+            if bytes.len() > bytes_max {
                 return None;
             }
         }
@@ -194,9 +198,12 @@ mod tests {
     use std::sync::Arc;
 
     use bytes::Bytes;
-    use runabout_protocol::{Arguments, Attempt, Checkpoint, Json, Limits, Outcome, TaskId};
+    use runabout_protocol::{
+        Arguments, Attempt, Checkpoint, Encoding, Json, Limits, Outcome, TaskId,
+    };
     use tokio_util::sync::CancellationToken;
 
+    use super::{HEAP, layout};
     use crate::program::{Kind, Program};
     use crate::{Config, Invocation, Sandbox, Silent, SourceLanguage, TaskContext, accept};
 
@@ -271,7 +278,11 @@ mod tests {
         check("export default async () => { await null; return 3 }", true, "3").await;
         check("const a = new Uint8Array(4 << 20).fill(3); export default () => a[9]", true, "3")
             .await;
-        check("export default () => { throw 7 }", true, &threw()).await;
+        check("runabout.task = 7; export default () => runabout.task", true, "7").await;
+        check("const f = () => { throw 7 }; export default () => f()", true, &threw()).await;
+        let stack = "const f = () => new Error().stack.split('\\n')[0]; export default () => f()";
+        check(stack, true, r#""    at f (function.js:1:21)""#).await;
+        check("export default () => new Error().stack.includes('default')", true, "true").await;
         check("Promise.reject(1).catch(() => {}); export default () => 1", false, "1").await;
     }
 
@@ -295,8 +306,7 @@ mod tests {
             "runabout.progress(0.5)",
             "runabout.checkpoint({})",
             "runabout.task",
-            "runabout.task = 7",
-            "({ ...runabout.task })",
+            "console.log(runabout)",
             "await null",
             "queueMicrotask(() => {})",
             "Promise.reject(1)",
@@ -306,6 +316,91 @@ mod tests {
         ] {
             let source = format!("{top_level}; export default () => 5");
             check(&source, false, "5").await;
+        }
+    }
+
+    /// The heap as runs begin with it, but for what each writes anew.
+    fn begun(program: &Program) -> Vec<u8> {
+        let Kind::Js(script) = &program.kind else { unreachable!("is JavaScript") };
+        let kept = script.reading.evaluated().expect("is kept");
+        let mut heap = HEAP.to_vec();
+        heap.resize(kept.heap_bytes, 0);
+        kept.put(&mut heap);
+        for own in [layout::RANDOM_STATE, layout::MAIL + 24] {
+            let own = (own - layout::HEAP) as usize;
+            heap[own..own + 8].fill(0);
+        }
+        heap
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_follows_from_the_source_alone() {
+        let source = "const all = new Map(); for (let i = 0; i < 500; i++) all.set(`${i}`, { i, f: () => i });
+            class A { static #x = /x+/; y = [1.5, 'text', null]; static z = new A() }
+            export default (a) => [a, all.size]";
+        let mut beginnings = Vec::new();
+        for turn in 0..4 {
+            let sandbox = start();
+            let program = program(&sandbox, source).await;
+            for again in 0..4 {
+                let id = format!("0198a000-0000-7000-8000-{turn:06}{again:06}");
+                let state = Json::parse(format!("[{turn}]")).expect("is JSON");
+                let task = TaskContext {
+                    id: id.parse().expect("is an id"),
+                    attempt: Attempt(turn + again),
+                    checkpoint: Some(Checkpoint { state, encoding: None }),
+                };
+                let task = (turn % 2 == 0).then_some(task);
+                let values = Json::parse(format!("[\"{turn} {again}\"]")).expect("is JSON");
+                let args = Arguments { values, encoding: None };
+                run(&sandbox, &program, Invocation { task, args, ..invocation() }).await;
+            }
+            beginnings.push(begun(&program));
+        }
+        assert!(beginnings.iter().all(|beginning| *beginning == beginnings[0]));
+    }
+
+    #[tokio::test]
+    async fn a_large_source_does_not_push_itself_out() {
+        let sandbox = start();
+        let table: String = (0..60_000).map(|number| format!("'{number:010}',")).collect();
+        let source = format!("const table = [{table}]; export default () => table.length");
+        let program = program(&sandbox, &source).await;
+        for _ in 0..6 {
+            assert_eq!(run(&sandbox, &program, invocation()).await, "60000");
+            assert!(sandbox.prepared(program.digest()).is_some());
+        }
+    }
+
+    #[tokio::test]
+    async fn bytes_come_after_a_top_level_that_is_kept() {
+        let sandbox = start();
+        let source = "let n = 0; export default (...all) => [++n, all.length, all[0]?.[0] ?? null]";
+        let program = program(&sandbox, source).await;
+        for turn in 0..8 {
+            assert_eq!(run(&sandbox, &program, invocation()).await, "[1,0,null]");
+            let values = Json::parse("[\"Bw==\"]".to_owned()).expect("is JSON");
+            let args = Arguments { values, encoding: Some(Encoding::Base64) };
+            let returned = run(&sandbox, &program, Invocation { args, ..invocation() }).await;
+            assert_eq!(returned, "[1,1,7]", "turn {turn}");
+        }
+        assert!(is_top_level_kept(&program));
+    }
+
+    #[tokio::test]
+    async fn a_checkpoint_of_bytes_comes_back() {
+        let sandbox = start();
+        let source = "export default () => [...runabout.task.checkpoint]";
+        let program = program(&sandbox, source).await;
+        for turn in 1..6 {
+            let state = Json::parse("\"AQID\"".to_owned()).expect("is JSON");
+            let task = Some(TaskContext {
+                id: "0198a000-0000-7000-8000-000000000000".parse().expect("is an id"),
+                attempt: Attempt(turn),
+                checkpoint: Some(Checkpoint { state, encoding: Some(Encoding::Base64) }),
+            });
+            let returned = run(&sandbox, &program, Invocation { task, ..invocation() }).await;
+            assert_eq!(returned, "[1,2,3]");
         }
     }
 

@@ -4,7 +4,7 @@
 
 import { Outlet } from './outlet.js';
 import {
-  FILE_NAME, MAIL, NEVER_SETTLED, STATE, ownLines,
+  FILE_NAME, MAIL, NEVER_SETTLED, STATE, ownLines, taskTold,
   type Prelude, type PreludeEntries,
 } from './prelude.js';
 import type { FrameToGuest, RunEnd, RunSpec } from './messages.js';
@@ -101,13 +101,19 @@ class World {
   private ended = false;
   private waiting = 0;
 
-  constructor(private readonly isModule: boolean) {
+  private readonly isModule: boolean;
+
+  constructor(spec: RunSpec) {
     const { outlet } = this;
+    this.isModule = spec.form === 'module';
+    const told = taskTold(spec.task);
     this.entries = runaboutPrelude({
       log: (stream, text) => outlet.line(stream === 1 ? 'stdout' : 'stderr', text),
       progress: (fraction, message) => outlet.progress(fraction, message),
       checkpoint: (kind, state) =>
         outlet.checkpoint(kind === 1 ? { bytes: state as Uint8Array } : { text: state as string }),
+      task: () => told.text,
+      state: () => told.bytes,
       random: (bytes) => { fillRandom(bytes); return undefined; },
       encode,
       decode: (bytes, fatal) => {
@@ -119,7 +125,6 @@ class World {
 
   begin(run: RunSpec, code: () => Promise<object> | undefined): void {
     this.mail[MAIL.STARTED_MS] = dateNow();
-    if (run.task !== undefined) restore(this.entries, run.task);
     const loading = code();
     if (loading === undefined) {
       this.evaluated = true;
@@ -211,13 +216,6 @@ function thrown(text: string): RunEnd {
   return { kind: 'threw', name, message, stack: ownLines(stack) };
 }
 
-function restore(entries: PreludeEntries, task: NonNullable<RunSpec['task']>): void {
-  const kept = task.checkpoint;
-  const state = kept !== undefined && 'text' in kept ? kept.text : 'null';
-  const text = `{"id":${JSON.stringify(task.id)},"attempt":${task.attempt},"checkpoint":${state}}`;
-  entries.restore(text, kept !== undefined && 'bytes' in kept ? kept.bytes : undefined);
-}
-
 /** Rejections that nobody has handled, in their order. */
 let rejections: { promise: Promise<unknown>; reason: unknown }[] = [];
 
@@ -226,7 +224,7 @@ let kept: object | undefined;
 
 function run(spec: RunSpec, source: string): void {
   rejections = [];
-  const world = new World(spec.form === 'module');
+  const world = new World(spec);
   // The name stands at the end, so that the user's lines keep their numbers.
   const named = `${source}\n//# sourceURL=${FILE_NAME}`;
   world.begin(spec, () => {

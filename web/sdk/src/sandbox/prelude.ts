@@ -1,6 +1,8 @@
 //! What the node's own prelude (`crates/sandbox/prelude/prelude.js`) takes and gives. The same text
 //! makes the world that JavaScript sees on a node and here.
 
+import type { RunSpec } from './messages.js';
+
 /** Where the prelude says how the run stands, in a `Float64Array` of this many numbers. */
 export const MAIL = { STATE: 0, NEXT_TIMER_MS: 1, TIMERS: 2, STARTED_MS: 3, LENGTH: 4 } as const;
 export const STATE = { PENDING: 0, RETURNED: 1, RETURNED_BYTES: 2, THREW: 3 } as const;
@@ -24,6 +26,10 @@ export interface PreludeHost {
   progress(fraction: number, message: string): void;
   /** `kind` 1 for bytes. Answers with a text where it refuses. */
   checkpoint(kind: number, state: string | Uint8Array): string | undefined;
+  /** As JSON, but for a checkpoint that is bytes; undefined if the run has none. */
+  task(): string | undefined;
+  /** The task's checkpoint, if that is bytes. */
+  state(): Uint8Array | undefined;
   random(bytes: Uint8Array): string | undefined;
   encode(text: string): Uint8Array;
   /** Answers with undefined if the bytes must be valid and are not. */
@@ -31,7 +37,6 @@ export interface PreludeHost {
 }
 
 export interface PreludeEntries {
-  restore(task: string, checkpoint?: Uint8Array): void;
   give(bytes: Uint8Array): void;
   settle(value: unknown): void;
   invoke(evaluated: Promise<unknown>, namespace: object, request: [string, unknown]): void;
@@ -41,6 +46,17 @@ export interface PreludeEntries {
 }
 
 export type Prelude = (host: PreludeHost, mail: Float64Array) => PreludeEntries;
+
+/** What the prelude is told of a run's task. */
+export function taskTold(task: RunSpec['task']): { text: string | undefined; bytes: Uint8Array | undefined } {
+  if (task === undefined) return { text: undefined, bytes: undefined };
+  const { id, attempt, checkpoint } = task;
+  const state = checkpoint !== undefined && 'text' in checkpoint ? checkpoint.text : 'null';
+  return {
+    text: `{"id":${JSON.stringify(id)},"attempt":${attempt},"checkpoint":${state}}`,
+    bytes: checkpoint !== undefined && 'bytes' in checkpoint ? checkpoint.bytes : undefined,
+  };
+}
 
 const STACK_LINES_MAX = 100;
 const STACK_LINE_LENGTH_MAX = 1024;

@@ -11,12 +11,12 @@ import { RESULT_BYTES_MAX } from '../limits.js';
 import type { RunEnd, RunSpec, RunUse } from './messages.js';
 import type { Outlet } from './outlet.js';
 import {
-  FILE_NAME, MAIL, NEVER_SETTLED, RESULT_TOO_LARGE, STATE, ownLines, type PreludeEntries,
+  FILE_NAME, MAIL, NEVER_SETTLED, RESULT_TOO_LARGE, STATE, ownLines, taskTold, type PreludeEntries,
 } from './prelude.js';
 
-const ENTRIES = ['restore', 'give', 'settle', 'adopt', 'invoke', 'fail', 'fire', 'take'] as const;
+const ENTRIES = ['give', 'settle', 'adopt', 'invoke', 'fail', 'fire', 'take'] as const;
 type Entry = (typeof ENTRIES)[number] | 'start' | 'begin' | 'mail';
-type HostName = 'log' | 'progress' | 'checkpoint' | 'random' | 'encode' | 'decode';
+type HostName = 'log' | 'progress' | 'checkpoint' | 'task' | 'state' | 'random' | 'encode' | 'decode';
 /** What begins a run, made before guest code can replace what it uses. */
 const BEGINNINGS = `(mail, invoke, fail) => {
   const { apply } = Reflect;
@@ -63,7 +63,7 @@ export class Engine {
     const randomAt = await findRandomState(module);
     const vm = await QuickJS.create({ wasm: module, timezoneOffset: 0, maxStackSize: STACK_BYTES_MAX });
     const host = vm.newObject();
-    for (const name of Object.keys(hostFunctions(undefined as never, undefined as never)) as HostName[]) {
+    for (const name of Object.keys(hostFunctions(undefined as never, undefined as never, undefined)) as HostName[]) {
       vm.setProp(host, name, vm.newFunction(name, () => vm.undefined));
     }
     const mail = vm.evalCode(`new Float64Array(${MAIL.LENGTH})`);
@@ -72,7 +72,11 @@ export class Engine {
       vm.evalCode(BEGINNINGS, 'runabout:begin'), vm.undefined, mail, entries.getProp('invoke'), entries.getProp('fail'));
     const tokens: Record<string, number> = { mail: vm.exportHandle(mail) };
     for (const name of ['start', 'begin']) tokens[name] = vm.exportHandle(beginnings.getProp(name));
-    for (const name of ENTRIES) tokens[name] = vm.exportHandle(entries.getProp(name));
+    for (const name of ENTRIES) {
+      const entry = entries.getProp(name);
+      if (entry.isUndefined) throw new Error(`the prelude has no ${name}`);
+      tokens[name] = vm.exportHandle(entry);
+    }
     vm.executePendingJobs();
     vm.runGC();
     const picture = vm.snapshot();
@@ -159,7 +163,7 @@ class Run {
   async drive(vm: QuickJS, source: string, tokens: Record<Entry, number>): Promise<{ end: RunEnd; use: RunUse }> {
     this.vm = vm;
     this.tokens = tokens;
-    for (const [name, call] of Object.entries(hostFunctions(vm, this.outlet))) vm.registerHostCallback(name, call);
+    for (const [name, call] of Object.entries(hostFunctions(vm, this.outlet, this.spec.task))) vm.registerHostCallback(name, call);
     let end: RunEnd;
     try {
       this.begin(source);
@@ -180,7 +184,6 @@ class Run {
   private begin(source: string): void {
     const { vm, spec } = this;
     this.entry('start', vm.newNumber(Date.now()));
-    if (spec.task !== undefined) this.restore(spec.task);
     const isAsync = spec.form === 'script' && source.includes('await');
     const flags = spec.form === 'module' ? EvalFlags.TYPE_MODULE : isAsync ? EvalFlags.ASYNC : EvalFlags.TYPE_GLOBAL;
     let evaluated: JSValueHandle;
@@ -204,15 +207,6 @@ class Run {
     if (isBytes) for (const bytes of spec.args) this.entry('give', vm.newUint8Array(bytes as Uint8Array));
     const request = `[${JSON.stringify(spec.export ?? 'default')},${isBytes ? 'null' : spec.args}]`;
     this.entry('begin', evaluated, vm.newString(request));
-  }
-
-  private restore(task: NonNullable<RunSpec['task']>): void {
-    const { vm } = this;
-    const kept = task.checkpoint;
-    const state = kept !== undefined && 'text' in kept ? kept.text : 'null';
-    const text = vm.newString(`{"id":${JSON.stringify(task.id)},"attempt":${task.attempt},"checkpoint":${state}}`);
-    if (kept !== undefined && 'bytes' in kept) this.entry('restore', text, vm.newUint8Array(kept.bytes));
-    else this.entry('restore', text);
   }
 
   /** The event loop: promise jobs until there are none, then the next timer. A module's run ends when
@@ -277,7 +271,10 @@ function broken(error: unknown): RunEnd {
   return { kind: 'threw', name: 'InternalError', message };
 }
 
-function hostFunctions(vm: QuickJS, outlet: Outlet): Record<HostName, (...args: JSValueHandle[]) => JSValueHandle> {
+function hostFunctions(
+  vm: QuickJS, outlet: Outlet, task: RunSpec['task'],
+): Record<HostName, (...args: JSValueHandle[]) => JSValueHandle> {
+  const told = taskTold(task);
   const answer = (text: string | undefined): JSValueHandle => (text === undefined ? vm.undefined : vm.newString(text));
   return {
     log(stream, text) {
@@ -293,6 +290,8 @@ function hostFunctions(vm: QuickJS, outlet: Outlet): Record<HostName, (...args: 
       return answer(outlet.checkpoint(
         kind?.toNumber() === 1 ? { bytes: state.toUint8Array() } : { text: state.toString() }));
     },
+    task: () => answer(told.text),
+    state: () => (told.bytes === undefined ? vm.undefined : vm.newUint8Array(told.bytes)),
     random(array) {
       return fillRandom(vm, array);
     },
