@@ -10,6 +10,8 @@ mod engine_settings;
 mod exports;
 #[path = "../src/interruptible.rs"]
 mod interruptible;
+#[path = "../src/operators.rs"]
+mod operators;
 mod quickjs;
 mod state;
 
@@ -31,6 +33,7 @@ fn main() -> wasmtime::Result<()> {
     println!("cargo::rerun-if-changed=src/counted.rs");
     println!("cargo::rerun-if-changed=src/engine_settings.rs");
     println!("cargo::rerun-if-changed=src/interruptible.rs");
+    println!("cargo::rerun-if-changed=src/operators.rs");
     println!("cargo::rerun-if-changed=src/quickjs/api.rs");
 
     let quickjs = fs::read(&quickjs_path).with_context(|| {

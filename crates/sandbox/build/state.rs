@@ -4,6 +4,7 @@
 use wasmparser::{Operator, Parser, Payload, TypeRef};
 use wasmtime::{Result, bail};
 
+use crate::operators::changes_more;
 use crate::quickjs::STACK_POINTER_AT_REST;
 
 /// # Errors
@@ -36,7 +37,7 @@ pub fn check(module: &[u8]) -> Result<()> {
             Payload::CodeSectionEntry(body) => {
                 for operator in body.get_operators_reader()? {
                     let operator = operator?;
-                    if changes_a_table_or_segment(&operator) {
+                    if changes_more(&operator) {
                         bail!("quickjs.wasm changes a table or a segment: {operator:?}");
                     }
                 }
@@ -48,18 +49,4 @@ pub fn check(module: &[u8]) -> Result<()> {
         bail!("quickjs.wasm has {memories} memories and {mutable_globals} globals that change");
     }
     Ok(())
-}
-
-fn changes_a_table_or_segment(operator: &Operator<'_>) -> bool {
-    matches!(
-        operator,
-        Operator::TableSet { .. }
-            | Operator::TableGrow { .. }
-            | Operator::TableFill { .. }
-            | Operator::TableCopy { .. }
-            | Operator::TableInit { .. }
-            | Operator::ElemDrop { .. }
-            | Operator::MemoryInit { .. }
-            | Operator::DataDrop { .. }
-    )
 }

@@ -16,6 +16,7 @@ mod instances;
 mod interruptible;
 mod invocation;
 mod meter;
+mod operators;
 mod pages;
 mod program;
 mod quickjs;

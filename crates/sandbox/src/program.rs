@@ -32,8 +32,12 @@ const COMPILE_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// What a module is made into before it is compiled: code that was compiled from what another version
 /// made of it does not fit, whether or not anybody thought of saying so.
-const REWRITING: [&str; 3] =
-    [include_str!("counted.rs"), include_str!("interruptible.rs"), include_str!("state.rs")];
+const REWRITING: [&str; 4] = [
+    include_str!("counted.rs"),
+    include_str!("interruptible.rs"),
+    include_str!("operators.rs"),
+    include_str!("state.rs"),
+];
 
 /// Sources shorter than this are read in less time than changing threads takes.
 const SOURCE_READ_IN_PLACE_BYTES: usize = 16 << 10;

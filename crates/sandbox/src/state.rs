@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use wasm_encoder::reencode::{self, Reencode, utils};
 use wasm_encoder::{CodeSection, ExportKind, ExportSection, Module as Written};
 use wasmparser::{
-    CodeSectionReader, ExportSectionReader, Operator, Parser, Payload, TypeRef, ValType, Validator,
+    CodeSectionReader, ExportSectionReader, Parser, Payload, TypeRef, ValType, Validator,
     WasmFeatures,
 };
 use wasmtime::{
@@ -22,6 +22,7 @@ use wasmtime::{
 };
 
 use crate::guest::Guest;
+use crate::operators::changes_more;
 use crate::pages;
 use crate::rewind::{OwnPages, PageMap};
 
@@ -111,20 +112,6 @@ fn mutable_globals(module: &[u8]) -> wasmparser::Result<Option<Vec<u32>>> {
     }
     // Without code nothing was added by which its memory is found.
     Ok(has_code.then_some(numbers))
-}
-
-/// Whether it changes a table, or drops a segment.
-fn changes_more(operator: &Operator<'_>) -> bool {
-    matches!(
-        operator,
-        Operator::TableSet { .. }
-            | Operator::TableGrow { .. }
-            | Operator::TableFill { .. }
-            | Operator::TableCopy { .. }
-            | Operator::TableInit { .. }
-            | Operator::ElemDrop { .. }
-            | Operator::DataDrop { .. }
-    )
 }
 
 struct Exporting {
